@@ -1,0 +1,1 @@
+"""The CNI plugin, and the node agent that enrols pods."""

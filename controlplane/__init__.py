@@ -1,0 +1,1 @@
+"""The control plane: manifests in; workload API, certificates and statuses out."""

@@ -1,0 +1,1 @@
+"""The ground floor: what every program of the mesh shares."""

@@ -1,0 +1,1 @@
+"""Values: what the mesh talks about. Frozen, slotted, with no behaviour that waits."""

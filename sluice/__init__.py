@@ -1,0 +1,1 @@
+"""The `sluice` command, and the lab: a whole mesh on one machine."""

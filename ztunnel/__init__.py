@@ -1,0 +1,1 @@
+"""The node proxy: L4, one per node."""
