@@ -1,46 +1,70 @@
 # Each target does its own set-up: a fresh Debian 12 with root, git, make and Python 3.11 with venv is enough.
+# A target that is not a file says so beside itself, so that a target that does not exist fails.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup setup-test demo test lint fix bench fuzz lock clean
-
+.PHONY: help
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
+.PHONY: setup
 setup: $(VENV)/.run  ## what running the mesh needs
 
-$(VENV)/.run: requirements/run.txt pyproject.toml
+$(VENV)/.run: requirements/run.txt pyproject.toml scripts/system-packages
 	./scripts/system-packages run
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/run.txt
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+.PHONY: setup-test
 setup-test: $(VENV)/.test
 
 $(VENV)/.test: $(VENV)/.run requirements/test.txt
 	./scripts/system-packages test
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/test.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@
 
+# Tests marked netns share one worker (tests/conftest.py): they share the private namespace.
+.PHONY: test
 test: setup-test  ## the tests
-	$(BIN)/python -m pytest
+	./scripts/private-namespace $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
+.PHONY: lint
 lint: setup-test  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
+.PHONY: fix
 fix: setup-test  ## format, and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Needs root: the contestants run in namespaces of their own. BENCH='--rounds 3 --only bulk' is less.
+.PHONY: bench
+bench: setup-test  ## ours against Envoy on the same work
+	./scripts/private-namespace $(BIN)/python -m bench.run $(BENCH)
+
+# Each target runs for FUZZ_SECONDS, longer for a search by hand.
+FUZZ_SECONDS ?= 10
+.PHONY: fuzz
+fuzz: setup-test  ## garbage for every codec, FUZZ_SECONDS each
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m bench.fuzz
+
+.PHONY: docs
+docs: setup  ## write the pages that come from the code
+	$(BIN)/python scripts/write-reference
+
+.PHONY: lock
 lock: setup-test  ## resolve the dependencies anew
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml requirements/build.in -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --group test requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
+.PHONY: clean
 clean:  ## forget the environment and every cache
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,43 @@
+"""Rules for every test of the tree.
+
+1. Tests marked `netns` run in a network namespace that `scripts/private-namespace` made, or fail:
+   none may touch the host's.
+2. They share that namespace, hence one process: one xdist group.
+3. Nothing is skipped: a test that cannot run says why by failing (see CONTRIBUTING.md).
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+OUR_NETNS = "/proc/self/ns/net"
+skipped: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the test ids
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of the kernel in one worker."""
+    for item in items:
+        if item.get_closest_marker("netns"):
+            item.add_marker(pytest.mark.xdist_group("netns"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse to run a test of the kernel in the host's namespace."""
+    if item.get_closest_marker("netns"):
+        host = os.environ.get("SLUICE_HOST_NETNS")
+        if host is None or int(host) == Path(OUR_NETNS).stat().st_ino:
+            pytest.fail("needs root and a namespace of its own: run `make test`", pytrace=False)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that skipped something is not a green run."""
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
