@@ -1,0 +1,1 @@
+"""What operators see: access-log lines and traffic metrics, as values."""

@@ -1,0 +1,1 @@
+"""Deciders: whether a connection may pass, and because of which policy."""

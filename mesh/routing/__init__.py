@@ -1,0 +1,1 @@
+"""Deciders: where a connection goes."""

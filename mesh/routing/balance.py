@@ -1,0 +1,161 @@
+"""Which endpoint of a service gets a connection.
+
+First who may be chosen (health, port, a way to reach it), then who is near enough (the service's
+scopes, compared with the caller), then a draw weighted by capacity.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from mesh.model.workload import (
+    BalanceMode,
+    HealthPolicy,
+    Port,
+    Scope,
+    Service,
+    Workload,
+    WorkloadStatus,
+)
+from mesh.state.world import World
+
+Chance = Callable[[int], int]
+"""A random number from 0 to n - 1."""
+
+
+class Purpose(Enum):
+    """What an endpoint is wanted for."""
+
+    DESTINATION = "destination"
+    WAYPOINT = "waypoint"
+    """Its port need not be listed: an application tunnel listens for all ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A workload and the port it was asked for there; the service when it came through one."""
+
+    workload: Workload
+    port: int
+    service: Service | None = None
+
+
+def pick(  # noqa: PLR0913 - what a draw depends on is this much
+    world: World,
+    service: Service,
+    source: Workload,
+    port: int,
+    purpose: Purpose,
+    chance: Chance,
+) -> Endpoint | None:
+    """Draw an endpoint of a service for a caller; None when there is no candidate."""
+    candidates = list(_candidates(world, service, source, port, purpose))
+    near = _nearest(service, source, candidates)
+    weights = [endpoint.workload.capacity for endpoint in near]
+    chosen = weighted(weights, chance)
+    return None if chosen is None else near[chosen]
+
+
+def weighted(weights: Sequence[int], chance: Chance) -> int | None:
+    """Draw an index in proportion to the weights; None when they sum to nothing."""
+    if len(weights) == 1 and weights[0]:
+        return 0
+    total = sum(weights)
+    if not total:
+        return None
+    left = chance(total)
+    for index, weight in enumerate(weights):
+        left -= weight
+        if left < 0:
+            return index
+    return None
+
+
+def _candidates(
+    world: World, service: Service, source: Workload, port: int, purpose: Purpose
+) -> Iterator[Endpoint]:
+    every = service.load_balancing.health_policy is HealthPolicy.ALLOW_ALL
+    for workload in world.endpoints(service.key):
+        if not every and workload.status is not WorkloadStatus.HEALTHY:
+            continue
+        if not _is_reachable(workload, source):
+            continue
+        target = target_port(service, workload, port, purpose)
+        if target is not None:
+            yield Endpoint(workload, target, service)
+
+
+def _is_reachable(workload: Workload, source: Workload) -> bool:
+    if workload.addresses or workload.hostname:
+        return True
+    return workload.network != source.network and workload.network_gateway is not None
+
+
+def target_port(service: Service, workload: Workload, port: int, purpose: Purpose) -> int | None:
+    """Where an endpoint listens for a port of its service.
+
+    Its own word comes first, then the service's; behind an application tunnel a waypoint keeps
+    the port that was asked for.
+    """
+    tunnelled = purpose is Purpose.WAYPOINT and workload.application_tunnel is not None
+    listed = _target_of(service.ports, port)
+    if listed is None and not tunnelled:
+        return None
+    own = _target_of(workload.services.get(service.key, ()), port)
+    return own or listed or (port if tunnelled else None)
+
+
+def _target_of(ports: Iterable[Port], port: int) -> int | None:
+    return next((each.target_port for each in ports if each.service_port == port), None)
+
+
+def _nearest(service: Service, source: Workload, candidates: list[Endpoint]) -> list[Endpoint]:
+    scopes = service.load_balancing.routing_preference
+    match service.load_balancing.mode:
+        case BalanceMode.UNSPECIFIED | BalanceMode.PASSTHROUGH:
+            return candidates
+        case BalanceMode.STRICT:
+            return [
+                endpoint
+                for endpoint in candidates
+                if all(_shares(scope, source, endpoint.workload) for scope in scopes)
+            ]
+        case BalanceMode.FAILOVER:
+            ranks = [_rank(scopes, source, endpoint.workload) for endpoint in candidates]
+            best = max(ranks, default=0)
+            return [e for e, rank in zip(candidates, ranks, strict=True) if rank == best]
+
+
+def _rank(scopes: tuple[Scope, ...], source: Workload, workload: Workload) -> int:
+    """How many scopes in a row are shared, from the first.
+
+    A network that stands first outweighs all the others together, and one that is not shared
+    does not end the count: endpoints of other networks are still told near from far.
+    """
+    rank = 0
+    if scopes and scopes[0] is Scope.NETWORK:
+        rank = len(scopes) if _shares(Scope.NETWORK, source, workload) else 0
+        scopes = scopes[1:]
+    for scope in scopes:
+        if not _shares(scope, source, workload):
+            break
+        rank += 1
+    return rank
+
+
+def _shares(scope: Scope, source: Workload, workload: Workload) -> bool:  # noqa: PLR0911 - a table
+    match scope:
+        case Scope.REGION:
+            return source.locality.region == workload.locality.region
+        case Scope.ZONE:
+            return source.locality.zone == workload.locality.zone
+        case Scope.SUBZONE:
+            return source.locality.subzone == workload.locality.subzone
+        case Scope.NODE:
+            return source.node == workload.node
+        case Scope.CLUSTER:
+            return source.cluster_id == workload.cluster_id
+        case Scope.NETWORK:
+            return source.network == workload.network
+        case Scope.UNSPECIFIED:
+            return True
