@@ -1,0 +1,1 @@
+"""Codecs: octets to events and back, with no I/O."""
