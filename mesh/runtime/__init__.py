@@ -1,0 +1,1 @@
+"""Shells: everything that waits, listens, calls, or touches the kernel."""

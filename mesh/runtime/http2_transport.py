@@ -1,0 +1,472 @@
+"""An HTTP/2 connection over TLS, driven by the relay reactor: one `Tunnel` for many streams.
+
+1. The protocol is the pure core's (`mesh.wire.http2`); here are the octets: TLS on the socket, a
+   shared receive buffer, a transmit buffer borrowed from the worker while there is something to send.
+2. All that the connections of one reactor round send goes out at the round's end, as few TLS
+   records as possible. Control frames always precede the DATA frames that follow them in time.
+3. While the socket takes no more, nothing is added: streams wait (`wait`) and are told (`writable`).
+4. A peer that makes us answer but does not read is cut off at CONTROL_LIMIT octets.
+"""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from OpenSSL import SSL
+
+from mesh.errors import MeshError, PeerError
+from mesh.model.identity import Identity
+from mesh.runtime.relay import inner
+from mesh.runtime.relay.inner import TlsBuffer
+from mesh.runtime.relay.reactor import BROKEN, BUDGET_OCTETS, IN, OUT, READ_END, Reactor
+from mesh.wire.http2 import events as happened
+from mesh.wire.http2.connection import Connection
+from mesh.wire.http2.events import Headers
+from mesh.wire.http2.frames import ErrorCode
+from mesh.wire.http2.keepalive import Due, Keepalive
+from mesh.wire.http2.settings import Settings
+from mesh.wire.http2.streams import Stream
+
+TRANSMIT_OCTETS: Final = 256 * 1024
+RECEIVE_OCTETS: Final = 256 * 1024
+CONTROL_LIMIT: Final = 1024 * 1024
+PING_AFTER_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 20.0
+CLIENT_SETTINGS: Final = Settings(max_header_list=16 * 1024)
+SERVER_SETTINGS: Final = Settings(max_header_list=64 * 1024, max_concurrent_streams=200)
+_PING: Final = b"sluice\0\0"
+_FRAME_HEADER: Final = 9
+_LEAST_ROOM: Final = 16 * 1024
+"""Below this the transmit buffer is written out first: tiny frames cost as much as large ones."""
+_SPARE_BUFFERS: Final = 16
+
+
+class PeerStalledError(PeerError):
+    """The peer makes us answer, and does not read the answers."""
+
+    code = "http2_peer_stalled"
+
+
+class PeerSilentError(PeerError):
+    """The peer does not answer PING."""
+
+    code = "http2_peer_silent"
+
+
+class TunnelBrokenError(PeerError):
+    """The connection under the tunnel is gone."""
+
+    code = "tunnel_broken"
+
+
+class Handle:
+    """What a stream's owner must understand; called by the tunnel, never waits."""
+
+    __slots__ = ()
+
+    def headers(self, headers: Headers, *, end: bool) -> None:
+        """A response, or trailers."""
+        raise NotImplementedError
+
+    def data(self, piece: memoryview, *, end: bool) -> None:
+        """A piece of DATA, valid until `deliver`, which follows in the same turn."""
+        raise NotImplementedError
+
+    def deliver(self) -> None:
+        """All pieces of this turn have been given."""
+        raise NotImplementedError
+
+    def reset(self, code: int) -> None:
+        """The stream was reset."""
+        raise NotImplementedError
+
+    def writable(self) -> None:
+        """After `Tunnel.wait`: try again."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The tunnel is gone, and the stream with it."""
+        raise NotImplementedError
+
+
+class Buffers:
+    """The memory that all tunnels of a worker share: one to receive, a few to transmit."""
+
+    def __init__(self) -> None:
+        """Take the receive buffer; transmit buffers come when they are needed."""
+        self.receive = TlsBuffer(RECEIVE_OCTETS)
+        self._spare: list[TlsBuffer] = []
+
+    def borrow(self) -> TlsBuffer:
+        """A transmit buffer."""
+        return self._spare.pop() if self._spare else TlsBuffer(TRANSMIT_OCTETS)
+
+    def give_back(self, buffer: TlsBuffer) -> None:
+        """Keep a few for the next one, and let the rest go."""
+        if len(self._spare) < _SPARE_BUFFERS:
+            self._spare.append(buffer)
+
+
+OnStream = Callable[["Tunnel", Stream, Headers, bool], None]
+OnClose = Callable[["Tunnel", MeshError | None], None]
+
+
+def refuse_streams(tunnel: "Tunnel", stream: Stream, headers: object, end: object) -> None:
+    """What a client does with a stream that the server opens: there is no such thing."""
+    del headers, end
+    tunnel.reset(stream, ErrorCode.PROTOCOL_ERROR)
+
+
+class Tunnel:
+    """A live HTTP/2 connection; both ends are authenticated before it is made."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        buffers: Buffers,
+        tls: SSL.Connection,
+        connection: socket.socket,
+        http2: Connection,
+        *,
+        peer: Identity,
+        on_stream: OnStream = refuse_streams,
+        on_close: OnClose,
+    ) -> None:
+        """Take over a connection whose handshake is done, and say hello.
+
+        Args:
+            reactor: Whose rounds drive it.
+            buffers: The worker's memory.
+            tls: The TLS state, in non-blocking mode on `connection`.
+            connection: The TCP socket; it belongs to the tunnel from now on.
+            http2: A fresh protocol state, not yet initiated.
+            peer: Whose certificate the handshake saw.
+            on_stream: Called with each stream that the peer opens.
+            on_close: Called once, with the reason, or None after a close in good order.
+        """
+        self._reactor = reactor
+        self._buffers = buffers
+        self._tls = tls
+        self._socket = connection
+        self._http2 = http2
+        self._on_stream = on_stream
+        self._on_close = on_close
+        self._handles: dict[Handle, Stream] = {}
+        self._waiting: dict[Handle, None] = {}
+        self._transmit: TlsBuffer | None = None
+        self._end = 0
+        self._blocked = False
+        self._flush_planned = False
+        self._heard = True
+        self._keepalive: Keepalive | None = None
+        self.peer = peer
+        """Who authenticated on the other side."""
+        self.closed = False
+        self.closing = False
+        """No new streams: GOAWAY was sent or received."""
+        http2.initiate()
+        reactor.register(connection.fileno(), self._ready)
+        self.plan_flush()
+
+    # For the owners of streams.
+
+    @property
+    def streams(self) -> int:
+        """How many streams are in use."""
+        return len(self._handles)
+
+    def open(self, headers: Headers, handle: Handle) -> Stream:
+        """Open a stream as a client; the caller has looked at `closing` and `streams`."""
+        stream = self._http2.open_stream(headers)
+        self.hand_over(stream, handle)
+        self.plan_flush()
+        return stream
+
+    def answer(self, stream: Stream, headers: Headers, *, end: bool = False) -> None:
+        """Send a response's head; nothing when the stream or the tunnel is gone by now."""
+        if not self.closed and not stream.is_closed:
+            self._http2.send_headers(stream, headers, end_stream=end)
+            self.plan_flush()
+
+    def hand_over(self, stream: Stream, handle: Handle) -> None:
+        """From now on this handle hears of the stream."""
+        if isinstance(stream.handle, Handle):
+            self._handles.pop(stream.handle, None)
+        stream.handle = handle
+        self._handles[handle] = stream
+        if self.closed:
+            handle.lost()
+
+    def forget(self, handle: Handle) -> None:
+        """The stream's owner is done with it."""
+        stream = self._handles.pop(handle, None)
+        self._waiting.pop(handle, None)
+        if stream is not None and stream.handle is handle:
+            stream.handle = None
+        if self.closing and not self._handles:
+            self.close()
+
+    def reserve(self, stream: Stream) -> memoryview | None:
+        """Where to put the stream's next octets; None: `wait`.
+
+        Every reservation ends with `commit`, or with nothing when there were no octets.
+        """
+        if self._blocked or self.closed:
+            return None
+        allowed = self._http2.sendable(stream)
+        if allowed <= 0:
+            return None
+        self._collect()
+        buffer = self._transmit
+        if buffer is None or self._blocked:
+            return None
+        start = self._end + _FRAME_HEADER
+        if buffer.size - start < _LEAST_ROOM:
+            self._write()
+            if self._blocked or self.closed:
+                return None
+            start = _FRAME_HEADER
+        self.plan_flush()
+        return buffer.view[start : min(buffer.size, start + allowed)]
+
+    def commit(self, stream: Stream, octets: int) -> None:
+        """Frame the octets that were put into the reservation."""
+        buffer = self._transmit
+        if buffer is not None:
+            self._http2.write_data_header(buffer.octets, self._end, stream, octets, end_stream=False)
+            self._end += _FRAME_HEADER + octets
+
+    def abandon(self, stream: Stream, handle: Handle) -> None:
+        """The owner gives up on a stream before it was relayed."""
+        self.reset(stream, ErrorCode.CANCEL)
+        self.forget(handle)
+
+    def wait(self, handle: Handle) -> None:
+        """Tell this handle once when `reserve` may succeed again."""
+        if not self.closed:
+            self._waiting[handle] = None
+
+    def end(self, stream: Stream) -> None:
+        """Half-close."""
+        if not self.closed and not stream.is_closed:
+            self._http2.send_end(stream)
+            self.plan_flush()
+
+    def credit(self, stream: Stream, octets: int) -> None:
+        """The stream's owner has taken so many octets."""
+        if not self.closed:
+            self._http2.credit(stream, octets)
+            if self._http2.outgoing:
+                self.plan_flush()
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        """Abort a stream."""
+        if not self.closed and not stream.is_closed:
+            self._http2.reset(stream, code)
+            self.plan_flush()
+
+    # For the owner of the tunnel.
+
+    def tick(self, now: float) -> None:
+        """Every few seconds: PING a peer that was silent, give up when it stays so."""
+        if self.closed:
+            return
+        if self._keepalive is None:
+            self._keepalive = Keepalive(
+                idle_s=PING_AFTER_SECONDS, patience_s=PATIENCE_SECONDS, last_heard=now
+            )
+        if self._heard:
+            self._heard = False
+            self._keepalive.heard(now)
+        match self._keepalive.on_time(now):
+            case Due.PING:
+                self._http2.ping(_PING)
+                self.plan_flush()
+            case Due.GIVE_UP:
+                self._lose(PeerSilentError(f"no answer to PING within {PATIENCE_SECONDS:g} s"))
+            case Due.NOTHING:
+                pass
+
+    def drain(self) -> None:
+        """No new streams; close when the last one has ended."""
+        if self.closed or self.closing:
+            return
+        self.closing = True
+        self._http2.go_away(ErrorCode.NO_ERROR)
+        self.plan_flush()
+        if not self._handles:
+            self.close()
+
+    def close(self) -> None:
+        """Close now, in good order as far as the socket lets us; streams are lost."""
+        if self.closed:
+            return
+        if not self._blocked:
+            self._http2.go_away(ErrorCode.NO_ERROR)
+            self._flush()
+            with suppress(SSL.Error):  # best effort: the peer may be gone already
+                self._tls.shutdown()
+        self._lose(None)
+
+    # Readiness.
+
+    def _ready(self, ready: int) -> None:
+        if ready & OUT and self._blocked:
+            self._write()
+            if not self._blocked:
+                self._flush()
+                self._wake()
+        if ready & (IN | READ_END | BROKEN) and not self.closed:
+            self._read()
+
+    def _read(self) -> None:
+        budget = BUDGET_OCTETS
+        buffer = self._buffers.receive
+        while not self.closed:
+            filled, status = inner.read_tls(self._tls, buffer)
+            if filled:
+                self._heard = True
+                self._receive(buffer.view[:filled])
+                budget -= filled
+            if status == inner.DRAINED:
+                return
+            if status != inner.MORE:
+                orderly = status == inner.ENDED and not self._handles
+                self._lose(None if orderly else TunnelBrokenError("the peer closed the connection"))
+            elif budget <= 0:
+                self._reactor.schedule(self._read)
+                return
+
+    def _receive(self, octets: memoryview) -> None:
+        try:
+            events = self._http2.receive(octets)
+        except PeerError as error:
+            self._flush()
+            self._lose(error)
+            return
+        touched: dict[Handle, None] = {}
+        for event in events:
+            match event:
+                case happened.DataReceived():
+                    handle = event.stream.handle
+                    if isinstance(handle, Handle):
+                        handle.data(event.data, end=event.end_stream)
+                        touched[handle] = None
+                    else:
+                        # Nobody reads it any more; the window of the others must not shrink.
+                        self._http2.credit(event.stream, len(event.data))
+                case happened.WindowOpened():
+                    self._window_opened(event.stream)
+                case _:
+                    # Order between DATA and what follows it on a stream.
+                    for handle in touched:
+                        handle.deliver()
+                    touched.clear()
+                    self._other(event)
+            if self.closed:
+                return
+        for handle in touched:
+            handle.deliver()
+        if self._http2.outgoing:
+            self.plan_flush()
+
+    def _other(self, event: happened.Event) -> None:
+        match event:
+            case happened.HeadersReceived(stream=stream, headers=headers, end_stream=end):
+                if isinstance(stream.handle, Handle):
+                    stream.handle.headers(headers, end=end)
+                else:
+                    self._on_stream(self, stream, headers, end)
+            case happened.TrailersReceived(stream=stream, headers=headers):
+                if isinstance(stream.handle, Handle):
+                    stream.handle.headers(headers, end=True)
+            case happened.StreamReset(stream=stream, code=code):
+                if isinstance(stream.handle, Handle):
+                    stream.handle.reset(code)
+            case happened.GoAwayReceived():
+                self.closing = True
+                if not self._handles:
+                    self.close()
+            case _:
+                pass
+
+    def _window_opened(self, stream: Stream | None) -> None:
+        if stream is None:
+            self._wake()
+        elif isinstance(stream.handle, Handle) and stream.handle in self._waiting:
+            del self._waiting[stream.handle]
+            stream.handle.writable()
+
+    def _wake(self) -> None:
+        if self._blocked or self.closed:
+            return
+        waiting, self._waiting = self._waiting, {}
+        for handle in waiting:
+            handle.writable()
+
+    # Sending.
+
+    def plan_flush(self) -> None:
+        """Send what there is when the round ends."""
+        if not self._flush_planned and not self.closed:
+            self._flush_planned = True
+            self._reactor.at_round_end(self._flush)
+
+    def _collect(self) -> None:
+        """Move control frames into the transmit buffer, writing out as often as needed."""
+        if self._transmit is None:
+            self._transmit = self._buffers.borrow()
+            self._end = 0
+        buffer = self._transmit
+        outgoing = self._http2.outgoing
+        while outgoing and not (self._blocked or self.closed):
+            room = buffer.size - self._end
+            taken = outgoing[:room]
+            buffer.view[self._end : self._end + len(taken)] = taken
+            del outgoing[: len(taken)]
+            self._end += len(taken)
+            if outgoing:
+                self._write()
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        if self.closed:
+            return
+        if self._blocked:
+            if len(self._http2.outgoing) > CONTROL_LIMIT:
+                self._lose(PeerStalledError(f"{CONTROL_LIMIT} octets of answers were not read"))
+            return
+        self._collect()
+        if self._end and not self._blocked:
+            self._write()
+        if not self._blocked and self._transmit is not None:
+            self._buffers.give_back(self._transmit)
+            self._transmit = None
+
+    def _write(self) -> None:
+        """Write the whole transmit buffer; while blocked, the same octets again."""
+        buffer = self._transmit
+        if buffer is None or not self._end:
+            return
+        status = inner.write_tls(self._tls, buffer, self._end)
+        self._blocked = status == inner.BLOCKED
+        if status == inner.DONE:
+            self._end = 0
+        elif status == inner.BROKEN:
+            self._lose(TunnelBrokenError("the connection broke while writing"))
+
+    def _lose(self, reason: MeshError | None) -> None:
+        if self.closed:
+            return
+        self.closed = self.closing = True
+        self._reactor.unregister(self._socket.fileno())
+        if self._transmit is not None and not self._blocked:
+            self._buffers.give_back(self._transmit)
+        self._transmit = None
+        self._socket.close()
+        handles, self._handles = self._handles, {}
+        self._waiting.clear()
+        for handle in handles:
+            handle.lost()
+        self._on_close(self, reason)

@@ -1,0 +1,108 @@
+"""Two sockets joined: nothing is lost, half-close and reset arrive, memory stays bounded."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from mesh.runtime.relay.plain import CHUNK_OCTETS, Ending, SocketRelay
+from mesh.runtime.relay.reactor import Reactor
+from tests.mesh.runtime.ends import read_at_random, reset, send_at_random, stream_of, tcp_pair
+
+SECONDS = 20.0
+
+
+@dataclass
+class Joined:
+    left: trio.SocketStream
+    right: trio.SocketStream
+    relay: SocketRelay
+    ended: trio.Event = field(default_factory=trio.Event)
+    endings: list[Ending] = field(default_factory=list)
+
+
+@pytest.fixture
+async def reactor() -> AsyncIterator[Reactor]:
+    bugs: list[BaseException] = []
+    reactor = Reactor(bugs.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        yield reactor
+        nursery.cancel_scope.cancel()
+    assert bugs == []
+
+
+@asynccontextmanager
+async def join(reactor: Reactor) -> AsyncIterator[Joined]:
+    left, near = tcp_pair()
+    right, far = tcp_pair()
+    ended = trio.Event()
+    endings: list[Ending] = []
+
+    def on_end(ending: Ending) -> None:
+        endings.append(ending)
+        ended.set()
+
+    relay = SocketRelay(reactor, memoryview(bytearray(CHUNK_OCTETS)), near, far, on_end)
+    async with (
+        stream_of(left) as left_stream,
+        stream_of(right) as right_stream,
+    ):
+        yield Joined(left_stream, right_stream, relay, ended, endings)
+
+
+async def test_both_directions_arrive_whole_and_end_by_themselves(reactor: Reactor) -> None:
+    async with join(reactor) as joined:
+        sent: list[str] = []
+        read: list[str] = []
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_at_random, joined.left, 20_000_000, 1, sent)
+                nursery.start_soon(read_at_random, joined.right, 2, read)
+                nursery.start_soon(send_at_random, joined.right, 5_000_000, 3, sent)
+                nursery.start_soon(read_at_random, joined.left, 4, read)
+            await joined.ended.wait()
+        assert sorted(sent) == sorted(read)
+        assert joined.endings == [Ending.CLOSED]
+        assert (joined.relay.octets_forth, joined.relay.octets_back) == (20_000_000, 5_000_000)
+
+
+async def test_one_direction_goes_on_after_the_other_has_ended(reactor: Reactor) -> None:
+    async with join(reactor) as joined:
+        with trio.fail_after(SECONDS):
+            await joined.left.send_eof()
+            assert await joined.right.receive_some() == b""
+            await joined.right.send_all(b"late")
+            assert await joined.left.receive_some() == b"late"
+            await joined.right.send_eof()
+            await joined.ended.wait()
+        assert joined.endings == [Ending.CLOSED]
+
+
+async def test_a_reset_arrives_as_a_reset(reactor: Reactor) -> None:
+    async with join(reactor) as joined:
+        with trio.fail_after(SECONDS):
+            await joined.left.send_all(b"hello")
+            assert await joined.right.receive_some() == b"hello"
+            await reset(joined.left)
+            with pytest.raises(trio.BrokenResourceError):
+                await joined.right.receive_some()
+            await joined.ended.wait()
+        assert joined.endings == [Ending.NEAR_RESET]
+
+
+async def test_a_reader_that_stops_stops_the_sender(reactor: Reactor) -> None:
+    async with join(reactor) as joined:
+        sent = 0
+        with trio.move_on_after(0.5):
+            while True:
+                await joined.left.send_all(bytes(100_000))
+                sent += 100_000
+        taken = joined.relay.octets_forth
+        assert taken < 16_000_000, "the kernel's buffers and one chunk of ours, nothing more"
+        joined.relay.stop()
+        with trio.fail_after(SECONDS):
+            await joined.ended.wait()
+        assert joined.endings == [Ending.STOPPED]
