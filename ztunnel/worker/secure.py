@@ -1,0 +1,67 @@
+"""From a TCP connection to a tunnel: the handshake within its deadline, then HTTP/2 on it."""
+
+import socket
+from collections.abc import Collection
+from typing import Final
+
+import trio
+
+from mesh.model.identity import Identity
+from mesh.runtime import tls
+from mesh.runtime.http2_transport import (
+    CLIENT_SETTINGS,
+    SERVER_SETTINGS,
+    OnClose,
+    OnStream,
+    Tunnel,
+    refuse_streams,
+)
+from mesh.wire.http2.connection import Connection
+from mesh.wire.http2.frames import Role
+from ztunnel.worker.context import Context
+from ztunnel.worker.credentials import Credential
+
+HANDSHAKE_SECONDS: Final = 10.0
+
+
+async def secure(
+    context: Context,
+    role: Role,
+    credential: Credential,
+    connection: socket.socket,
+    *,
+    expected: Collection[Identity] | None = None,
+    on_stream: OnStream = refuse_streams,
+    on_close: OnClose,
+) -> Tunnel:
+    """Authenticate both sides and start HTTP/2; the tunnel owns the socket from then on.
+
+    Raises:
+        PeerError: the peer is not who it has to be, or does not speak TLS or HTTP/2. The socket
+            stays the caller's.
+    """
+    if role is Role.CLIENT:
+        session = tls.client_connection(credential.client, connection)
+    else:
+        session = tls.server_connection(credential.server, connection)
+    peer: tls.Peer | None = None
+    with trio.move_on_after(HANDSHAKE_SECONDS):
+        peer = await tls.handshake(
+            session,
+            connection,
+            trust_domain=credential.certificate.identity.trust_domain,
+            expected=expected,
+        )
+    if peer is None:
+        raise tls.TlsHandshakeFailedError(f"not finished within {HANDSHAKE_SECONDS:g} s")
+    settings = CLIENT_SETTINGS if role is Role.CLIENT else SERVER_SETTINGS
+    return Tunnel(
+        context.reactor,
+        context.buffers,
+        session,
+        connection,
+        Connection(role, settings, context.windows),
+        peer=peer.identity,
+        on_stream=on_stream,
+        on_close=on_close,
+    )
