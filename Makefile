@@ -59,6 +59,10 @@ fuzz: setup-test  ## garbage for every codec, FUZZ_SECONDS each
 docs: setup  ## write the pages that come from the code
 	$(BIN)/python scripts/write-reference
 
+.PHONY: proto
+proto: setup-test  ## generate mesh/proto from its .proto files
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. mesh/proto/*.proto
+
 .PHONY: lock
 lock: setup-test  ## resolve the dependencies anew
 	$(BIN)/python -m pip install -q uv
