@@ -72,6 +72,18 @@ def inside(netns: int) -> Iterator[None]:
         os.close(home)
 
 
+def enter(netns: int) -> None:
+    """Move the calling thread into a namespace for good.
+
+    For a throwaway thread before it starts a child, or a process that is about to become another.
+
+    Raises:
+        NetnsGoneError: the descriptor is no network namespace.
+    """
+    if _libc.setns(netns, _CLONE_NEWNET):
+        raise NetnsGoneError(f"descriptor {netns}", os.strerror(ctypes.get_errno()))
+
+
 def socket_in(
     netns: int, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM
 ) -> socket.socket:

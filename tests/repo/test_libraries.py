@@ -36,7 +36,7 @@ HOME: dict[str, tuple[str, ...]] = {
     "rich": ("sluice.*",),
     "inotify_simple": ("mesh.runtime.manifests*",),
     # Not libraries, but as sharp: an interpreter-wide effect has one home.
-    "ctypes": ("mesh.runtime.netns",),
+    "ctypes": ("mesh.runtime.netns", "mesh.runtime.mounts"),
 }
 
 
