@@ -1,0 +1,147 @@
+"""Writing into a folder of manifests, and patches over its objects beside it (docs/plan.md).
+
+Every file appears by rename, so that nobody reads half of one; a full disk leaves the old file.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Collection, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import quote
+
+from mesh.errors import UnavailableError
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+
+GENERATION = ".generation"
+STATUS_SUFFIX = ".status"
+
+
+class ManifestUnwritableError(UnavailableError):
+    """A manifest, or a patch over one, cannot be written: a full disk, or no right."""
+
+    code = "manifest_unwritable"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        """Keep the file and the kernel's reason."""
+        super().__init__(f"{path} cannot be written ({reason}); what it held before is still there")
+        self.path, self.reason = path, reason
+
+
+def status_folder(folder: Path) -> Path:
+    """Where the patches over a folder's objects are."""
+    return folder.with_name(folder.name + STATUS_SUFFIX)
+
+
+def write_generation(folder: Path, generation: int) -> None:
+    """Say that everything of this generation has been written.
+
+    Raises:
+        ManifestUnwritableError: a full disk, or no right.
+    """
+    _write(folder / GENERATION, f"{generation}\n", 0o644)
+
+
+def write_object(folder: Path, written: KubernetesObject) -> Path:
+    """Put one object into a file of its own, in place of what was there under its key.
+
+    Raises:
+        ManifestUnwritableError: a full disk, or no right; the old file is still there.
+    """
+    path = _path_of(folder, written.key)
+    rights = 0o600 if written.key.kind == "Secret" else 0o644
+    _write(path, json.dumps(written.body, indent=1), rights)
+    return path
+
+
+def remove_object(folder: Path, key: ObjectKey) -> None:
+    """Take away the file that `write_object` made for this key; none there is fine.
+
+    Raises:
+        ManifestUnwritableError: no right.
+    """
+    _remove(_path_of(folder, key))
+
+
+class PatchWriter:
+    """One program's merge patches over the objects of a folder that it does not own."""
+
+    def __init__(self, folder: Path, writer: str) -> None:
+        """Write as `writer` (`agent-NODE`, `control`): nobody else may write under that name."""
+        self.folder = status_folder(folder) / writer
+        self._written: dict[ObjectKey, str] = {}
+
+    def put(self, key: ObjectKey, uid: str, patch: Mapping[str, Json]) -> None:
+        """Let this patch lie over the object, in place of the last; the same again is no work.
+
+        Args:
+            key: which object.
+            uid: its `metadata.uid`, empty when it has none.
+            patch: a JSON merge patch (RFC 7396).
+
+        Raises:
+            ManifestUnwritableError: a full disk, or no right; the last patch is still there.
+        """
+        named = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": uid}
+        text = json.dumps({**named, "patch": patch}, indent=1, sort_keys=True)
+        if self._written.get(key) != text:
+            _write(_path_of(self.folder, key), text, 0o644)
+            self._written[key] = text
+
+    def remove(self, key: ObjectKey) -> None:
+        """Take this writer's patch off the object; none there is fine.
+
+        Raises:
+            ManifestUnwritableError: no right.
+        """
+        _remove(_path_of(self.folder, key))
+        self._written.pop(key, None)
+
+    def retain(self, keys: Collection[ObjectKey]) -> None:
+        """Take away every patch of this writer but those over `keys`, an earlier run's too.
+
+        Raises:
+            ManifestUnwritableError: no right.
+        """
+        kept = {_path_of(self.folder, key).name for key in keys}
+        for path in self.folder.glob("*.json"):
+            if path.name not in kept:
+                _remove(path)
+        self._written = {key: text for key, text in self._written.items() if key in keys}
+
+
+def _path_of(folder: Path, key: ObjectKey) -> Path:
+    name = ".".join(quote(part, safe="") for part in (key.kind, key.namespace, key.name))
+    if len(name) > 200:
+        name = f"{name[:160]}.{blake2b(name.encode(), digest_size=16).hexdigest()}"
+    return folder / f"{name}.json"
+
+
+def _write(path: Path, text: str, rights: int) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, rights)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            file.write(text)
+        temporary.rename(path)
+    except OSError as error:
+        _remove_quietly(temporary)
+        raise ManifestUnwritableError(path, error.strerror or str(error)) from error
+
+
+def _remove_quietly(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # the first error is the one to tell
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.ENOTDIR:
+            raise ManifestUnwritableError(path, error.strerror or str(error)) from error
