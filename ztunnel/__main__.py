@@ -1,0 +1,54 @@
+"""The `ztunnel` program: the supervisor of a node proxy."""
+
+import os
+import sys
+
+from mesh.errors import ConfigError
+from ztunnel import logs
+from ztunnel.config import Config
+from ztunnel.supervisor import EXIT_NOT_STARTED, Supervisor, cores, raise_descriptor_limit
+
+USAGE = """\
+usage: ztunnel [proxy]     carry the traffic of this node's pods (settings: environment variables)
+       ztunnel version     print the version
+       ztunnel help        print this
+"""
+WRONG_USE = 2
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0 drained, 1 not started, 2 wrong use, 130 interrupted."""
+    match sys.argv[1:]:
+        case [] | ["proxy"] | ["proxy", "ztunnel"]:
+            return _proxy()
+        case ["version"]:
+            return _print_version()
+        case ["help" | "--help" | "-h"]:
+            sys.stdout.write(USAGE)
+            return 0
+        case _:
+            sys.stderr.write(USAGE)
+            return WRONG_USE
+
+
+def _print_version() -> int:
+    from importlib.metadata import version  # noqa: PLC0415 - who supervises pays no memory for it
+
+    sys.stdout.write(version("sluice-mesh") + "\n")
+    return 0
+
+
+def _proxy() -> int:
+    try:
+        config = Config.from_env(os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"ztunnel: {problem}\n")
+        return EXIT_NOT_STARTED
+    logs.configure(config)
+    raise_descriptor_limit()
+    return Supervisor(config.workers.of(cores()), config.drain_s, os.environ).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
