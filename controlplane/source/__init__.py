@@ -1,0 +1,1 @@
+"""Where objects come from: each source hands over the whole of them after every change."""

@@ -1,0 +1,1 @@
+"""Objects in, workload API values out: pure, and at the price of what changed."""
