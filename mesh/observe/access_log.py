@@ -11,7 +11,23 @@ from enum import StrEnum
 
 from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
+from mesh.model.response_flag import ResponseFlag
 from mesh.model.workload import Service, Workload
+
+__all__ = [
+    "COMPLETE",
+    "REFUSED",
+    "ConnectionRecord",
+    "ConnectionSecurity",
+    "Direction",
+    "Field",
+    "ResponseFlag",
+    "access_fields",
+    "access_line",
+    "plain_line",
+    "refusal_fields",
+    "refusal_line",
+]
 
 
 class Direction(StrEnum):
@@ -19,19 +35,6 @@ class Direction(StrEnum):
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
-
-
-class ResponseFlag(StrEnum):
-    """Why a connection failed, as a metric label."""
-
-    NONE = "-"
-    DENIED = "DENY"
-    CONNECT = "CONNECT"
-    TLS_FAILURE = "TLS_FAILURE"
-    H2_HANDSHAKE_FAILURE = "H2_HANDSHAKE_FAILURE"
-    NETWORK_POLICY = "NETWORK_POLICY"
-    IDENTITY_ERROR = "IDENTITY_ERROR"
-    CERT_REVOKED = "CERT_REVOKED"
 
 
 class ConnectionSecurity(StrEnum):

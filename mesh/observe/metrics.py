@@ -104,8 +104,8 @@ class TrafficMetrics:
         for labels, counts in self._counts.items():
             numbers = (counts.opened, counts.closed, counts.received, counts.sent, counts.failed)
             for name, number in zip(COUNTERS, numbers, strict=True):
-                if number or name not in (FAILED,):
-                    samples.append((name, labels, number))  # noqa: PERF401 - two loops read better
+                if number or name != FAILED:
+                    samples.append((name, labels, number))
         return tuple(samples)
 
     def _of(self, record: ConnectionRecord) -> _Counts:

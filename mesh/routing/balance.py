@@ -40,7 +40,7 @@ class Endpoint:
     service: Service | None = None
 
 
-def pick(  # noqa: PLR0913 - what a draw depends on is this much
+def pick(
     world: World,
     service: Service,
     source: Workload,

@@ -27,6 +27,10 @@ class Policies:
         """All of them."""
         return iter(self._by_key.values())
 
+    def get(self, key: str) -> Authorization | None:
+        """By `namespace/name`."""
+        return self._by_key.get(key)
+
     def put(self, policy: Authorization) -> bool:
         """Add or replace; whether that changed anything."""
         if self._by_key.get(policy.key) == policy:

@@ -199,6 +199,10 @@ class World:
         """By a hostname of its own."""
         return self._by_hostname.best(f"{namespace}/{hostname}")
 
+    def workloads_named(self, namespace: str, hostname: str) -> tuple[Workload, ...]:
+        """Everyone who has the hostname, the first to come first."""
+        return self._by_hostname.all(f"{namespace}/{hostname}")
+
     def pod(self, namespace: str, name: str, service_account: str) -> Workload | None:
         """The workload that a pod is, by what its node agent knows of it."""
         return next(
@@ -229,6 +233,14 @@ class World:
     def endpoints(self, service: str) -> Iterable[Workload]:
         """The workloads that serve `namespace/hostname`, ready or not, in order of arrival."""
         return self._endpoints.get(service, {}).values()
+
+    def is_endpoint(self, service: str, uid: str) -> bool:
+        """Whether a workload serves `namespace/hostname`."""
+        return uid in self._endpoints.get(service, {})
+
+    def policy(self, key: str) -> Authorization | None:
+        """By `namespace/name`."""
+        return self._policies.get(key)
 
     def policies_for(self, workload: Workload) -> tuple[list[Authorization], list[str]]:
         """The policies that concern a workload, and the names among them that are not known."""

@@ -1,0 +1,220 @@
+"""Where a connection that leaves a pod goes.
+
+In this order (Istio's):
+
+1. to a port of the proxy itself: refused;
+2. to a service with a waypoint: to the waypoint;
+3. to a service: to one of its endpoints, or where the application wanted (PASSTHROUGH);
+4. to a workload's own address: to its waypoint, unless the caller is that waypoint; else to it;
+5. to an address that nobody here has: as it is.
+
+An address that is both a workload's and a service's is *addressed* as the workload (its waypoint
+counts), and *routed* as the service. What is known and cannot be reached is refused, never passed
+through: a waypoint without an endpoint, a service without one, a network without a gateway.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mesh.model.address import Ip, SocketAddress
+from mesh.model.names import HBONE_PORT, OWN_PORTS
+from mesh.model.workload import (
+    BalanceMode,
+    GatewayAddress,
+    IpFamilies,
+    NamespacedHostname,
+    Service,
+    TunnelProtocol,
+    Workload,
+)
+from mesh.routing.balance import Chance, Endpoint, Purpose, pick
+from mesh.routing.decisions import (
+    Decision,
+    DoubleHbone,
+    Hbone,
+    NeedsResolution,
+    Passthrough,
+    PlainTcp,
+    Refused,
+    accepts,
+)
+from mesh.routing.gateways import find_gateway, identities_of, is_gateway, wanted_ip, waypoint_of
+from mesh.state.world import World
+
+__all__ = [
+    "Decision",
+    "DoubleHbone",
+    "Hbone",
+    "NeedsResolution",
+    "Passthrough",
+    "PlainTcp",
+    "Refused",
+    "choose",
+]
+
+SELF_CALL: Final = "route_self_call"
+WAYPOINT_UNKNOWN: Final = "route_waypoint_unknown"
+NO_ENDPOINT: Final = "route_no_endpoint"
+NO_ADDRESS: Final = "route_no_address"
+NOT_BY_SERVICE: Final = "route_remote_without_service"
+NO_GATEWAY: Final = "route_no_gateway"
+GATEWAY_UNKNOWN: Final = "route_gateway_unknown"
+NO_IDENTITY: Final = "route_remote_identity_unknown"
+
+
+def choose(
+    world: World,
+    source: Workload,
+    destination: SocketAddress,
+    *,
+    network: str,
+    chance: Chance,
+) -> Decision:
+    """Decide about one connection.
+
+    Args:
+        world: the state of this moment.
+        source: the workload that calls.
+        destination: where the application wants to go.
+        network: the network of this node, whose addresses are meant.
+        chance: draws among endpoints.
+    """
+    if _is_proxy(destination):
+        return Refused(SELF_CALL, "attempted recursive call to ourselves")
+    return _Choice(world, source, destination, network, chance).decide()
+
+
+def _is_proxy(destination: SocketAddress) -> bool:
+    ip = destination.ip
+    local = ip[0] == 127 if len(ip) == 4 else int.from_bytes(ip, "big") == 1
+    return destination.port in OWN_PORTS and (local or not any(ip))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    world: World
+    source: Workload
+    destination: SocketAddress
+    network: str
+    chance: Chance
+
+    def decide(self) -> Decision:
+        ip = self.destination.ip
+        service = self.world.service_at(self.network, ip, self.source.namespace)
+        workload = self.world.workload_at(self.network, ip)
+        addressed = service if workload is None else None
+        if addressed is not None:
+            waypoint = waypoint_of(addressed, self.chance)
+            if waypoint is not None:
+                return self._to_waypoint(waypoint, addressed)
+        if service is not None:
+            return self._to_service(service, addressed)
+        if workload is not None:
+            return self._to_endpoint(Endpoint(workload, self.destination.port), None)
+        return Passthrough(self.destination)
+
+    def _to_service(self, service: Service, addressed: Service | None) -> Decision:
+        if service.load_balancing.mode is BalanceMode.PASSTHROUGH:
+            return PlainTcp(self.destination, None, service)
+        endpoint = pick(
+            self.world,
+            service,
+            self.source,
+            self.destination.port,
+            Purpose.DESTINATION,
+            self.chance,
+        )
+        if endpoint is None:
+            return Refused(NO_ENDPOINT, f"no healthy upstream: {self.destination}")
+        return self._to_endpoint(endpoint, addressed)
+
+    def _to_endpoint(self, endpoint: Endpoint, addressed: Service | None) -> Decision:
+        workload = endpoint.workload
+        if workload.network != self.source.network:
+            return self._to_network(endpoint, addressed)
+        waypoint = workload.waypoint
+        if (
+            addressed is None
+            and waypoint is not None
+            and not is_gateway(self.world, waypoint, self.source)
+        ):
+            return self._to_waypoint(waypoint, None)
+        expected = identities_of(endpoint.service) | {workload.identity}
+
+        def directly(ip: Ip) -> PlainTcp | Hbone:
+            target = SocketAddress(ip, endpoint.port)
+            match workload.protocol:
+                case TunnelProtocol.HBONE:
+                    tunnel = SocketAddress(ip, HBONE_PORT)
+                    return Hbone(tunnel, str(target), expected, workload, endpoint.service)
+                case TunnelProtocol.NONE:
+                    return PlainTcp(target, workload, endpoint.service)
+
+        return _at_address(endpoint, self.destination.ip, directly)
+
+    def _to_waypoint(self, waypoint: GatewayAddress, addressed: Service | None) -> Decision:
+        found = find_gateway(self.world, waypoint, self.source, Purpose.WAYPOINT, self.chance)
+        if found is None:
+            reason = f"unknown waypoint: waypoint {_written(waypoint)} not found"
+            return Refused(WAYPOINT_UNKNOWN, reason)
+        if found.workload.network != self.source.network:
+            return self._to_network(found, addressed)
+        expected = identities_of(found.service) | {found.workload.identity}
+
+        def by_waypoint(ip: Ip) -> Hbone:
+            tunnel = SocketAddress(ip, found.port)
+            return Hbone(tunnel, str(self.destination), expected, found.workload, addressed)
+
+        return _at_address(found, wanted_ip(waypoint, self.destination.ip), by_waypoint)
+
+    def _to_network(self, endpoint: Endpoint, addressed: Service | None) -> Decision:
+        """To an endpoint (or waypoint) of another network, where only names mean something."""
+        workload = endpoint.workload
+        if addressed is None:
+            return Refused(NOT_BY_SERVICE, f"no service for target address: {self.destination}")
+        if workload.network_gateway is None:
+            return Refused(NO_GATEWAY, f"no valid destination for workload: {workload.uid}")
+        found = find_gateway(
+            self.world, workload.network_gateway, self.source, Purpose.DESTINATION, self.chance
+        )
+        if found is None:
+            reason = f"unknown network gateway: {_written(workload.network_gateway)} not found"
+            return Refused(GATEWAY_UNKNOWN, reason)
+        inner = identities_of(endpoint.service)
+        if not inner:
+            reason = f"no identity is known for the endpoints of {addressed.key} over there"
+            return Refused(NO_IDENTITY, reason)
+        outer = identities_of(found.service) | {found.workload.identity}
+        authority = f"{addressed.hostname}:{self.destination.port}"
+
+        def by_gateway(ip: Ip) -> DoubleHbone:
+            gateway = SocketAddress(ip, found.port)
+            return DoubleHbone(gateway, found.workload.uid, outer, authority, addressed, inner)
+
+        wanted = wanted_ip(workload.network_gateway, self.destination.ip)
+        return _at_address(found, wanted, by_gateway)
+
+
+def _at_address(
+    endpoint: Endpoint, wanted: Ip, build: Callable[[Ip], PlainTcp | Hbone | DoubleHbone]
+) -> Decision:
+    """At which of its addresses: the called one, else one like it, else the first allowed."""
+    workload = endpoint.workload
+    if wanted in workload.addresses:
+        return build(wanted)
+    families = endpoint.service.ip_families if endpoint.service else IpFamilies.AUTOMATIC
+    allowed = [ip for ip in workload.addresses if accepts(families, ip)]
+    if allowed:
+        return build(next((ip for ip in allowed if len(ip) == len(wanted)), allowed[0]))
+    if not workload.hostname:
+        return Refused(NO_ADDRESS, f"no valid destination for workload: {workload.uid}")
+    return NeedsResolution(workload.hostname, wanted, families, build)
+
+
+def _written(gateway: GatewayAddress) -> str:
+    match gateway.destination:
+        case NamespacedHostname(namespace=namespace, hostname=hostname):
+            return f"{namespace}/{hostname}:{gateway.hbone_mtls_port}"
+        case address:
+            return f"{address.network}/{SocketAddress(address.ip, gateway.hbone_mtls_port)}"
