@@ -1,0 +1,72 @@
+"""The controllers together: run until none of them wants anything more."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import trio
+
+from mesh.model.kubernetes import ObjectKey
+from sluice.lab.accounts import plan_accounts, plan_removals
+from sluice.lab.deployments import plan_deployments
+from sluice.lab.objects import Changes, Objects
+from sluice.lab.scheduling import plan_scheduling
+from sluice.lab.slices import plan_slices
+from sluice.lab.store import Store
+
+_ENOUGH: Final = 50
+"""Rounds after which two controllers must be at odds: each round settles at least one step."""
+
+
+class Controllers:
+    """Makes of what users want what there must be."""
+
+    def __init__(self, store: Store, random: Random) -> None:
+        self._store = store
+        self._plans: tuple[Callable[[Objects], Changes], ...] = (
+            plan_removals,
+            plan_accounts,
+            lambda objects: plan_deployments(objects, random),
+            plan_scheduling,
+            plan_slices,
+        )
+
+    def settle(self) -> None:
+        """Carry out every plan until there is nothing left to do.
+
+        Raises:
+            ManifestUnwritableError: a full disk; the next call goes on.
+        """
+        for _ in range(_ENOUGH):
+            # A list: every plan has its turn in each round.
+            if True not in [self._carry_out(plan) for plan in self._plans]:
+                return
+
+    def _carry_out(self, plan: Callable[[Objects], Changes]) -> bool:
+        changes = plan(self._store.objects)
+        is_changed = bool(self._store.put(changes.puts))
+        for key in changes.removals:
+            self.remove(key)
+        return is_changed or bool(changes.removals)
+
+    def remove(self, key: ObjectKey) -> None:
+        """Remove an object, or begin to when it has processes or holds others."""
+        if key.kind in ("Pod", "Namespace") and not self._is_empty(key):
+            self._store.begin_removal(key)
+        else:
+            self._store.remove([key])
+
+    def _is_empty(self, key: ObjectKey) -> bool:
+        return key.kind == "Namespace" and not self._store.objects.inside(key.name)
+
+    async def run(self) -> None:
+        """Settle after every change, for ever.
+
+        Cancellation: stops between two changes.
+        """
+        while True:
+            changed = self._store.changed
+            self.settle()
+            if not changed.is_set():
+                await changed.wait()
+            await trio.lowlevel.checkpoint()

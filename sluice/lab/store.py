@@ -1,0 +1,152 @@
+"""The objects of a lab: kept here, written into the folder of manifests, and watched.
+
+1. A call stores all of its objects or none. What is on the disk is never newer than what is here
+   but for the time of one call.
+2. The folder's generation rises after each change, so that a reader can say what it has seen.
+3. `metadata.generation` rises with the spec only; `resourceVersion` with everything.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+import trio
+
+from mesh.errors import MeshError
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.manifests_write import remove_object, write_generation, write_object
+from sluice.lab.kinds import KINDS
+from sluice.lab.objects import Objects, is_leaving
+
+_SERVERS_OWN = frozenset({"apiVersion", "kind", "metadata", "status"})
+
+
+class Store:
+    """All objects. Everything happens at once: no call waits, but for `wait_changed`."""
+
+    def __init__(self, folder: Path, random: Random, now: Callable[[], str]) -> None:
+        """Begin empty.
+
+        Args:
+            folder: where the objects are written, a file each.
+            random: what uids are made of.
+            now: the time as objects carry it, a whole second.
+        """
+        self.objects = Objects()
+        self.generation = 0
+        self._folder, self._random, self._now = folder, random, now
+        self._version = 0
+        self._changed = trio.Event()
+
+    @property
+    def changed(self) -> trio.Event:
+        """Set by the next change: take it before reading, and nothing is missed."""
+        return self._changed
+
+    def put(self, objects: Sequence[KubernetesObject]) -> list[KubernetesObject]:
+        """Store objects in place of those of the same keys; all of one call are of one second.
+
+        Args:
+            objects: whole bodies; what belongs to the server in their metadata is not looked at.
+
+        Returns:
+            Those that are new or changed, as stored.
+
+        Raises:
+            ManifestUnwritableError: a full disk; nothing is stored.
+        """
+        now = self._now()
+        stamped = [self._stamped(each, now) for each in objects]
+        fresh = [each for each in stamped if each is not self.objects.get(each.key)]
+        self._write(fresh)
+        for each in fresh:
+            self.objects.hold(each)
+        self._announce(bool(fresh))
+        return fresh
+
+    def patch(self, key: ObjectKey, patch: Mapping[str, Json]) -> None:
+        """Lay a merge patch (RFC 7396) over an object; one that is gone stays gone."""
+        held = self.objects.get(key)
+        if held is not None:
+            self.put([held.patched(patch)])
+
+    def begin_removal(self, key: ObjectKey) -> None:
+        """Note in an object that it is to go; whoever holds its things removes it then."""
+        held = self.objects.get(key)
+        if held is not None and not is_leaving(held):
+            self.put([held.patched({"metadata": {"deletionTimestamp": self._now()}})])
+
+    def remove(self, keys: Iterable[ObjectKey]) -> None:
+        """Forget objects; those that are not there are fine."""
+        gone = [key for key in keys if self.objects.get(key) is not None]
+        for key in gone:
+            remove_object(self._folder, key)
+            self.objects.drop(key)
+        self._announce(bool(gone))
+
+    def touch(self) -> int:
+        """Raise the folder's generation without a change of ours, and say what it is now.
+
+        A reader that reports it has seen everything that others wrote beside the folder before.
+        """
+        self.generation += 1
+        write_generation(self._folder, self.generation)
+        return self.generation
+
+    def _announce(self, is_changed: bool) -> None:  # noqa: FBT001 - what the callers counted
+        if is_changed:
+            self.touch()
+            self._changed.set()
+            self._changed = trio.Event()
+
+    def _write(self, objects: Sequence[KubernetesObject]) -> None:
+        for number, each in enumerate(objects):
+            try:
+                write_object(self._folder, each)
+            except MeshError:
+                self._restore(objects[:number])
+                raise
+
+    def _restore(self, written: Sequence[KubernetesObject]) -> None:
+        for each in written:
+            before = self.objects.get(each.key)
+            if before is None:
+                remove_object(self._folder, each.key)
+            else:
+                write_object(self._folder, before)
+
+    def _stamped(self, given: KubernetesObject, now: str) -> KubernetesObject:
+        """The object with the server's part of its metadata; the old one when nothing differs."""
+        old = self.objects.get(given.key)
+        metadata = {**given.at("metadata").body}
+        metadata["uid"] = old.uid if old else str(self._new_uid())
+        metadata["creationTimestamp"] = old.created if old else now
+        metadata.pop("generation", None)
+        if KINDS[given.key.kind].has_generation:
+            metadata["generation"] = _generation(given, old)
+        metadata["resourceVersion"] = (
+            "" if old is None else old.at("metadata").text("resourceVersion")
+        )
+        body: dict[str, Json] = {**given.body, "metadata": metadata}
+        if old is not None and body == old.body:
+            return old
+        self._version += 1
+        metadata["resourceVersion"] = str(self._version)
+        return KubernetesObject.of(body)
+
+    def _new_uid(self) -> uuid.UUID:
+        return uuid.UUID(int=self._random.getrandbits(128), version=4)
+
+
+def _generation(given: KubernetesObject, old: KubernetesObject | None) -> int:
+    if old is None:
+        return 1
+    before = old.at("metadata").number("generation", 1)
+    return before + (_wanted(given) != _wanted(old))
+
+
+def _wanted(found: KubernetesObject) -> dict[str, Json]:
+    """What an object asks for: its spec, or whatever it has instead."""
+    return {name: value for name, value in found.body.items() if name not in _SERVERS_OWN}
