@@ -42,6 +42,13 @@ class FrameSizeViolationError(Http2Error):
     error_code = ErrorCode.FRAME_SIZE_ERROR
 
 
+class AfterEndError(Http2Error):
+    """Frames on a stream whose end the peer has sent itself (RFC 9113 section 5.1)."""
+
+    code = "http2_after_end"
+    error_code = ErrorCode.STREAM_CLOSED
+
+
 class CompressionViolationError(Http2Error):
     """A header block that cannot be decoded."""
 

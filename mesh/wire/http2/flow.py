@@ -86,9 +86,9 @@ class ReceiveWindow:
         return step
 
     def close(self, budget: WindowBudget) -> None:
-        """Return to the budget what was grown."""
+        """Return to the budget what was grown, and grow no more. Twice is fine."""
         budget.give_back(self.size - self.start)
-        self.start = self.size
+        self.start = self.ceiling = self.size
 
 
 class GrowthProbe:

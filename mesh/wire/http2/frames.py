@@ -1,8 +1,8 @@
 """What is on the wire (RFC 9113 section 4 and 6): numbers, and octets for the frames that we send.
 
-    +-----------------+--------+---------+-------------------+=============+
-    | length, 24 bits | type 8 | flags 8 | 0, stream id (31) | payload ... |
-    +-----------------+--------+---------+-------------------+=============+
++-----------------+--------+---------+-------------------+=============+
+| length, 24 bits | type 8 | flags 8 | 0, stream id (31) | payload ... |
++-----------------+--------+---------+-------------------+=============+
 """
 
 import struct
@@ -100,6 +100,11 @@ def settings(values: dict[int, int]) -> bytes:
 def goaway(last_stream_id: int, code: ErrorCode) -> bytes:
     """Build GOAWAY (section 6.8) without debug octets."""
     return frame(GOAWAY, 0, 0, _U64.pack(last_stream_id, code))
+
+
+def ping(payload: bytes, *, answer: bool = False) -> bytes:
+    """Build PING (section 6.7); the payload has eight octets."""
+    return frame(PING, ACK if answer else 0, 0, payload)
 
 
 def header_frames(stream_id: int, block: bytes, *, end_stream: bool, max_octets: int) -> bytes:

@@ -8,6 +8,7 @@ from hpack import Decoder, Encoder, HPACKError
 
 from mesh.wire.http2.errors import CompressionViolationError
 from mesh.wire.http2.events import Headers
+from mesh.wire.http2.streams import UNKNOWN
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]|\A[ \t]|[ \t]\Z")
@@ -15,6 +16,7 @@ _CONNECTION_SPECIFIC: Final = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )
 _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
+_MOST_DIGITS: Final = 19
 _ENTRY_OVERHEAD_OCTETS: Final = 32  # RFC 9113 section 6.5.2
 
 MAX_SIZE_UPDATES: Final = 2
@@ -41,7 +43,9 @@ class HeaderDecoder:
         if len(leading) > MAX_SIZE_UPDATES and all(octet & 0xE0 == 0x20 for octet in leading):
             raise CompressionViolationError("too many table size updates")
         try:
-            return tuple([(bytes(f[0]), bytes(f[1])) for f in self._decoder.decode(block, raw=True)])
+            return tuple(
+                [(bytes(f[0]), bytes(f[1])) for f in self._decoder.decode(block, raw=True)]
+            )
         except HPACKError as error:
             raise CompressionViolationError(str(error)) from error
 
@@ -87,7 +91,7 @@ def _fields_fault(headers: Headers, pseudo: dict[bytes, bytes]) -> str:
     return ""
 
 
-def request_fault(headers: Headers, *, connect_protocol: bool) -> str:
+def request_fault(headers: Headers, *, connect_protocol: bool) -> str:  # noqa: PLR0911 - a list
     """Say what makes this request malformed (RFC 9113 section 8.3.1, 8.5; RFC 8441), or ""."""
     pseudo: dict[bytes, bytes] = {}
     if fault := _fields_fault(headers, pseudo):
@@ -98,7 +102,7 @@ def request_fault(headers: Headers, *, connect_protocol: bool) -> str:
     if extended and (pseudo.get(b":method") != b"CONNECT" or not connect_protocol):
         return ":protocol without extended CONNECT"
     if pseudo.get(b":method") == b"CONNECT" and not extended:
-        if len(pseudo) != 2 or not pseudo.get(b":authority"):  # noqa: PLR2004
+        if len(pseudo) != 2 or not pseudo.get(b":authority"):
             return "CONNECT takes :method and :authority only"
         return ""
     if not (pseudo.get(b":method") and pseudo.get(b":scheme") and pseudo.get(b":path")):
@@ -112,10 +116,26 @@ def response_status(headers: Headers) -> int:
     if _fields_fault(headers, pseudo) or len(pseudo) != 1:
         return 0
     status = pseudo.get(b":status", b"")
-    return int(status) if len(status) == 3 and status.isdigit() else 0  # noqa: PLR2004
+    return int(status) if len(status) == 3 and status.isdigit() else 0
 
 
 def trailers_fault(headers: Headers) -> str:
     """Say what makes these trailers malformed (section 8.1), or ""."""
     pseudo: dict[bytes, bytes] = {}
     return _fields_fault(headers, pseudo) or ("pseudo-header in trailers" if pseudo else "")
+
+
+def content_length(headers: Headers) -> int | None:
+    """Give the value of content-length: UNKNOWN when absent, None when it is no one number."""
+    found = UNKNOWN
+    for name, value in headers:
+        if name == b"content-length":
+            # Digits only (RFC 9110 section 8.6), and few of them: int() of millions takes seconds.
+            if (
+                len(value) > _MOST_DIGITS
+                or not value.isdigit()
+                or found not in (UNKNOWN, int(value))
+            ):
+                return None
+            found = int(value)
+    return found

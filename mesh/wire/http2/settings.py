@@ -100,6 +100,8 @@ class PeerSettings:
                 self.max_header_list = value
             case 0x8:  # ENABLE_CONNECT_PROTOCOL
                 self._connect_protocol(value)
+            case _:
+                pass
 
     def _connect_protocol(self, value: int) -> None:
         # RFC 8441 section 3: 0 or 1, and never back to 0.
