@@ -93,6 +93,25 @@ class Authority:
         chain = leaf.public_bytes(Encoding.PEM) + self._between
         return Issued(pem, chain, self.roots, (start + lasts).timestamp())
 
+    def sign_request(self, request: bytes, lasts_s: float) -> bytes:
+        """The chain for a request (PEM) of somebody who keeps the key; names as asked."""
+        asked = x509.load_pem_x509_csr(request)
+        names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        start = dt.datetime.now(dt.UTC)
+        leaf = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(self._name)
+            .public_key(asked.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + dt.timedelta(seconds=lasts_s))
+            .add_extension(names.value, critical=True)
+            .add_extension(x509.ExtendedKeyUsage(BOTH_ROLES), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return leaf.public_bytes(Encoding.PEM) + self._between
+
 
 def _authority_certificate(
     name: str,
