@@ -1,7 +1,7 @@
 """The container runtime's side of CNI: the node's chain of plugins, run for each pod.
 
 The first plugin of a node's chain is the lab's own (`lab-bridge`, the cable, see topology.py); the
-others are programs that somebody installed, run as libcni would run them (CNI spec 1.0.0, section 4).
+others are programs that somebody installed, run as libcni does it (CNI spec 1.0.0, section 4).
 """
 
 import json

@@ -1,7 +1,7 @@
 """Processes in the namespaces of a lab.
 
-A throwaway thread goes into the namespaces and starts the child there, which stays; the keeper's own
-threads never leave home.
+A throwaway thread goes into the namespaces and starts the child there, which stays; the keeper's
+own threads never leave home.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class Running:
 
 
 def hide_namespaces(home: Home) -> None:
-    """Let go of the lab's namespaces in the calling thread's own mounts: a copy keeps them alive."""
+    """Let the lab's namespaces go from the calling thread's own mounts: a copy keeps one alive."""
     for path in home.all_netns():
         detach(path)
 

@@ -1,4 +1,4 @@
-"""The network of a lab: a bridge in a namespace of its own, with nodes, control plane and `external`.
+"""The network of a lab: a bridge in a namespace of its own, with everything else on it.
 
 ```
  node-1 --- node-2 --- control --- external        each a namespace, its eth0 a cable to the bridge

@@ -1,0 +1,211 @@
+"""A container: a process in its pod's namespaces, started again when it ends."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from mesh.errors import MeshError
+from mesh.model.fields import Part
+from mesh.model.kubernetes import KubernetesObject
+from sluice.lab import echo
+from sluice.lab.environment import expanded, variables_of
+from sluice.lab.errors import PodRefusedError
+from sluice.lab.home import LAB_VARIABLE, Home
+from sluice.lab.images import is_echo
+from sluice.lab.objects import Objects
+from sluice.lab.pod_run import ContainerRun, PodRun
+from sluice.lab.probes import ask, listens
+from sluice.lab.spawn import RESOLV_CONF, FileMount, Launch, Running, start
+from sluice.lab.volumes import mounts_of, write_volumes
+
+FIRST_DELAY_S: Final = 0.5
+LONGEST_DELAY_S: Final = 10.0
+_STEADY_S: Final = 10.0
+"""A container that ran so long is started again at once when it ends."""
+
+_PORTS_S: Final = 5.0
+"""How long a container without a probe may take until its declared ports listen."""
+
+_GLANCE_S: Final = 0.03
+_IMPATIENT_S: Final = 0.2
+"""Between the probes of a container that is not ready yet; afterwards as its manifest says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """What containers are made with."""
+
+    home: Home
+    objects: Objects
+    variables: Mapping[str, str]
+    """Of the keeper: what a container has before its own."""
+    now: Callable[[], str]
+    report: Callable[[PodRun], None]
+
+
+def _launch(
+    kitchen: Kitchen, run: PodRun, pod: KubernetesObject, container: Part, passed: int
+) -> Launch:
+    home = kitchen.home
+    variables = dict(kitchen.variables)
+    variables |= {"HOSTNAME": pod.key.name, LAB_VARIABLE: home.lab}
+    variables |= variables_of(container, pod, kitchen.objects)
+    words = container.texts("command") + container.texts("args")
+    passed_on: tuple[int, ...] = ()
+    if not container.items("command") and is_echo(container.text("image")):
+        # No site packages: the echo needs none, and starts in a third of the time.
+        words = [sys.executable, "-SEI", str(Path(echo.__file__))]
+        variables = _echo_variables(variables, pod, passed)
+        passed_on = (passed,)
+    folders = write_volumes(home, pod, kitchen.objects)
+    files = [FileMount(home.resolv_conf(run.place), RESOLV_CONF)]
+    files += mounts_of(home, container, folders)
+    return Launch(
+        words=tuple(expanded(word, variables) for word in words),
+        variables=variables,
+        netns=home.netns(run.place),
+        log=home.log(f"{run.key.namespace}/{run.key.name}"),
+        folder=container.text("workingDir", "/"),
+        files=tuple(files),
+        passed=passed_on,
+    )
+
+
+def _echo_variables(variables: dict[str, str], pod: KubernetesObject, ready: int) -> dict[str, str]:
+    known = {"NAMESPACE": pod.key.namespace, "POD_NAME": pod.key.name, "SERVICE_NAME": ""}
+    return {**known, **variables, echo.READY_VARIABLE: str(ready)}
+
+
+async def run_container(
+    kitchen: Kitchen, run: PodRun, pod: KubernetesObject, container: Part
+) -> None:
+    """Run a container until its restart policy says that it has ended.
+
+    Cancellation: the process goes on; whoever cancels ends it.
+    """
+    state = run.containers[container.text("name")]
+    policy = pod.at("spec").text("restartPolicy", "Always")
+    delay = FIRST_DELAY_S
+    while True:
+        began = trio.current_time()
+        code = await _run_once(kitchen, run, pod, container, state)
+        if code is not None and (policy == "Never" or (policy == "OnFailure" and code == 0)):
+            state.waits_for = ""
+            kitchen.report(run)
+            return
+        if trio.current_time() - began > _STEADY_S:
+            delay = FIRST_DELAY_S
+        state.restarts += 1
+        kitchen.report(run)
+        await trio.sleep(delay)
+        delay = min(delay * 2, LONGEST_DELAY_S)
+
+
+async def _run_once(
+    kitchen: Kitchen, run: PodRun, pod: KubernetesObject, container: Part, state: ContainerRun
+) -> int | None:
+    """The exit code of one life of a container; None when it could not even be started."""
+    readable, writable = os.pipe()
+    try:
+        try:
+            launch = _launch(kitchen, run, pod, container, writable)
+            running = await start(kitchen.home, launch)
+        except (OSError, MeshError) as error:
+            state.waits_for = str(error)
+            return None
+        finally:
+            os.close(writable)
+        state.running, state.began, state.waits_for = running, kitchen.now(), "to be ready"
+        kitchen.report(run)
+        async with trio.open_nursery() as watch:
+            watch.start_soon(_watch, kitchen, run, container, readable)
+            code = await running.wait()
+            watch.cancel_scope.cancel()
+    finally:
+        os.close(readable)
+    _ended(state, running, code)
+    return code
+
+
+def _ended(state: ContainerRun, running: Running, code: int) -> None:
+    running.close()
+    state.running, state.is_ready, state.exit_code = None, False, code
+    state.waits_for = f"its process ended with exit code {code}, and is started again"
+
+
+async def _watch(kitchen: Kitchen, run: PodRun, container: Part, readable: int) -> None:
+    state = run.containers[container.text("name")]
+    if container.has("readinessProbe"):
+        await _follow_probe(kitchen, run, container, state)
+        return
+    if is_echo(container.text("image")) and not container.items("command"):
+        await trio.lowlevel.wait_readable(readable)
+        if not os.read(readable, 1):
+            return  # it ended before it listened
+    else:
+        await _wait_ports(kitchen, run, container)
+    _tell(kitchen, run, state, is_ready=True)
+
+
+def _tell(kitchen: Kitchen, run: PodRun, state: ContainerRun, *, is_ready: bool) -> None:
+    if state.is_ready != is_ready:
+        state.is_ready = is_ready
+        state.waits_for = "" if is_ready else "its readiness probe"
+        kitchen.report(run)
+
+
+async def _wait_ports(kitchen: Kitchen, run: PodRun, container: Part) -> None:
+    # Without a probe Kubernetes would say ready at once; whoever asks right after `lab apply` is
+    # better served by a server that listens. Nothing tells, hence the glances.
+    ports = [
+        port.number("containerPort")
+        for port in container.parts("ports")
+        if port.text("protocol", "TCP") == "TCP"
+    ]
+    with trio.move_on_after(_PORTS_S):
+        while ports and not listens(kitchen.home.netns(run.place), ports):  # noqa: ASYNC110 - see above
+            await trio.sleep(_GLANCE_S)
+
+
+async def _follow_probe(
+    kitchen: Kitchen, run: PodRun, container: Part, state: ContainerRun
+) -> None:
+    probe = container.at("readinessProbe")
+    failures = 0
+    address = run.address.v4 if run.address else ""
+    node, pod = kitchen.home.netns(run.node), kitchen.home.netns(run.place)
+    await trio.sleep(probe.number("initialDelaySeconds"))
+    while True:
+        if await ask(node, pod, address, container):
+            failures = 0
+            _tell(kitchen, run, state, is_ready=True)
+        else:
+            failures += 1
+            if failures >= probe.number("failureThreshold", 3) or not state.is_ready:
+                state.waits_for = "its readiness probe"
+                _tell(kitchen, run, state, is_ready=False)
+        await trio.sleep(probe.number("periodSeconds", 10) if state.is_ready else _IMPATIENT_S)
+
+
+async def run_first(kitchen: Kitchen, run: PodRun, pod: KubernetesObject) -> None:
+    """Run the containers that must have ended well before the others begin, one after the other.
+
+    Cancellation: the process goes on; whoever cancels ends it.
+    """
+    for container in pod.at("spec").parts("initContainers"):
+        name = container.text("name")
+        state = run.containers[name] = ContainerRun(name, container.text("image"))
+        delay = FIRST_DELAY_S
+        while await _run_once(kitchen, run, pod, container, state) != 0:
+            if pod.at("spec").text("restartPolicy") == "Never":
+                raise PodRefusedError(f"init container {name}: exit code {state.exit_code}")
+            state.restarts += 1
+            kitchen.report(run)
+            await trio.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY_S)
+        del run.containers[name]

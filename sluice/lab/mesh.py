@@ -1,0 +1,274 @@
+"""How the programs of the mesh are started in a lab: a control plane, and two on each node.
+
+Nothing here is of the lab's making: these are the programs that run on any machine, with flags and
+variables as docs/plan.md and the design have them.
+"""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from mesh.errors import MeshError
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject
+from sluice.lab.addresses import CONTROL, node_address
+from sluice.lab.cni import added_plugins, read_chain
+from sluice.lab.components import Component, until
+from sluice.lab.errors import PodRefusedError
+from sluice.lab.home import LAB_VARIABLE, SYSTEM_NAMESPACE, Home
+from sluice.lab.objects import make_object
+from sluice.lab.probes import get_http
+from sluice.lab.spawn import run_in
+from sluice.lab.topology import CONTROL_PLACE
+
+ACCOUNT: Final = "ztunnel"
+DISCOVERY_HOST: Final = f"istiod.{SYSTEM_NAMESPACE}.svc"
+_DISCOVERY_PORT: Final = 15012
+_DEBUG_PORT: Final = 15014
+_READINESS_PORT: Final = 15021
+_PATIENCE_S: Final = 20.0
+_ASK_S: Final = 2.0
+
+
+def variables(home: Home) -> dict[str, str]:
+    """What every program of the mesh has in its environment."""
+    kept = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONWARNINGS")
+    return {n: os.environ[n] for n in kept if n in os.environ} | {LAB_VARIABLE: home.lab}
+
+
+def program(module: str) -> tuple[str, ...]:
+    """A program of this distribution, as a command line begins."""
+    return (sys.executable, "-m", module)
+
+
+async def syncz(home: Home) -> dict[str, Json]:
+    """What the control plane says about who has seen what.
+
+    Raises:
+        OSError: it does not answer, or not so.
+        trio.TooSlowError: the same.
+
+    Cancellation: the question is given up.
+    """
+    with trio.fail_after(_ASK_S):
+        where = ("127.0.0.1", _DEBUG_PORT)
+        status, body = await get_http(home.netns(CONTROL_PLACE), where, "/debug/syncz")
+    try:
+        page = json.loads(body) if status == 200 else None
+    except ValueError:
+        page = None
+    if not isinstance(page, dict):
+        raise OSError(f"/debug/syncz answers {status}")
+    return page
+
+
+def control(home: Home) -> Component:
+    """The control plane."""
+
+    async def is_ready() -> bool:
+        await syncz(home)
+        return True
+
+    async def prepare() -> None:
+        await trio.to_thread.run_sync(lambda: home.state.mkdir(parents=True, exist_ok=True))
+
+    return Component(
+        name="control",
+        place=CONTROL_PLACE,
+        words=(
+            *program("controlplane"),
+            *("--source", "directory", "--manifests", str(home.manifests)),
+            *("--listen", f"{CONTROL.v4}:{_DISCOVERY_PORT}", "--state", str(home.state)),
+        ),
+        variables=variables(home),
+        prepare=prepare,
+        is_ready=is_ready,
+    )
+
+
+def agent(home: Home, node: str) -> Component:
+    """A node's agent; it is ready when pods can be given to it."""
+    folders = home.node(node)
+
+    async def is_ready() -> bool:
+        await trio.lowlevel.checkpoint()
+        return has_plugin(home, node) and (folders.run / "pluginevent.sock").exists()
+
+    async def prepare() -> None:
+        await trio.lowlevel.checkpoint()
+
+    return Component(
+        name=f"agent@{node}",
+        place=node,
+        words=(
+            *program("cni"),
+            *("--manifests", str(home.manifests), "--node", node),
+            *("--cni-net-dir", str(folders.net_d), "--cni-bin-dir", str(folders.bin)),
+            *("--run-dir", str(folders.run), "--zds-socket", str(folders.zds_socket)),
+            *("--root-namespace", SYSTEM_NAMESPACE),
+        ),
+        variables=variables(home) | {"NODE_NAME": node},
+        prepare=prepare,
+        is_ready=is_ready,
+    )
+
+
+def has_plugin(home: Home, node: str) -> bool:
+    """Whether the agent has put its plugin into the node's chain."""
+    try:
+        return bool(added_plugins(read_chain(home.node(node))))
+    except MeshError:
+        return False
+
+
+def proxy(home: Home, node: str) -> Component:
+    """A node's proxy; it is ready when it says so itself."""
+    folders, root = home.node(node), home.state / "root-cert.pem"
+    address = f"https://{CONTROL.v4}:{_DISCOVERY_PORT}"
+
+    async def is_ready() -> bool:
+        with trio.fail_after(_ASK_S):
+            where = (node_address(node).v4, _READINESS_PORT)
+            status, _ = await get_http(home.netns(node), where, "/healthz/ready")
+        return status == 200
+
+    async def prepare() -> None:
+        await until(root.exists, _PATIENCE_S, f"{root.name} of the control plane")
+        await write_token(home, node)
+
+    return Component(
+        name=f"ztunnel@{node}",
+        place=node,
+        words=program("ztunnel"),
+        variables={
+            **variables(home),
+            "XDS_ADDRESS": address,
+            "CA_ADDRESS": address,
+            "ALT_XDS_HOSTNAME": DISCOVERY_HOST,
+            "ALT_CA_HOSTNAME": DISCOVERY_HOST,
+            "XDS_ROOT_CA": str(root),
+            "CA_ROOT_CA": str(root),
+            "AUTH_TOKEN": str(folders.token),
+            "INPOD_UDS": str(folders.zds_socket),
+            "NODE_NAME": node,
+            "POD_NAME": proxy_pod_name(node),
+            "POD_NAMESPACE": SYSTEM_NAMESPACE,
+            "SERVICE_ACCOUNT": ACCOUNT,
+            "INSTANCE_IP": node_address(node).v4,
+            "ZTUNNEL_WORKER_THREADS": "1",
+            "SLUICE_STATE_DIR": str(folders.ztunnel),
+        },
+        prepare=prepare,
+        is_ready=is_ready,
+    )
+
+
+def proxy_pod_name(node: str) -> str:
+    """The name of the pod that a node's proxy is."""
+    return f"ztunnel-{node}"
+
+
+def proxy_pod(node: str) -> KubernetesObject:
+    """The pod that a node's proxy is: the CA asks where its caller runs."""
+    address = node_address(node)
+    container: Json = {"name": "istio-proxy", "image": "sluice/ztunnel"}
+    return make_object(
+        "Pod",
+        "v1",
+        {
+            "name": proxy_pod_name(node),
+            "namespace": SYSTEM_NAMESPACE,
+            "labels": {"app": "ztunnel"},
+        },
+        spec={
+            "containers": [container],
+            "serviceAccountName": ACCOUNT,
+            "nodeName": node,
+            "hostNetwork": True,
+            "restartPolicy": "Always",
+        },
+        status=proxy_status(address.v4, address.v6, is_ready=False),
+    )
+
+
+def proxy_status(v4: str, v6: str, *, is_ready: bool) -> dict[str, Json]:
+    """The status of such a pod."""
+    truth = "True" if is_ready else "False"
+    return {
+        "phase": "Running",
+        "hostIP": v4,
+        "podIP": v4,
+        "podIPs": [{"ip": v4}, {"ip": v6}],
+        "conditions": [{"type": name, "status": truth} for name in ("ContainersReady", "Ready")],
+    }
+
+
+async def write_token(home: Home, node: str) -> float:
+    """Give a node's proxy a new service-account token; for how many seconds it is good.
+
+    Raises:
+        PodRefusedError: the control plane does not give one.
+
+    Cancellation: the old token stays.
+    """
+    path = home.node(node).token
+    words = (
+        *program("controlplane"),
+        *("token", SYSTEM_NAMESPACE, ACCOUNT, proxy_pod_name(node), "--state", str(home.state)),
+    )
+    code, out, err = await run_in(home.netns(CONTROL_PLACE), words, variables(home), b"")
+    if code:
+        reason = err.decode(errors="replace").strip()[-300:]
+        raise PodRefusedError(f"no token for {node}: {reason}")
+    token = out.decode().strip()
+    _write_private(path, token)
+    return lifetime_s(token)
+
+
+def _write_private(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a descriptor, for the rights
+        file.write(text)
+    fresh.rename(path)
+
+
+def lifetime_s(token: str) -> float:
+    """How long a token is good from its beginning, in seconds; 0 when it does not say."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"]) - float(claims["iat"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+async def renew_token(home: Home, node: str, complain: Callable[[str], None]) -> None:
+    """Give a node's proxy a new token in good time, for ever.
+
+    Args:
+        home: of the lab.
+        node: whose proxy.
+        complain: told when the control plane gives none; it is asked again.
+
+    Cancellation: the last token stays.
+    """
+    path = home.node(node).token
+    while True:
+        await trio.sleep(max(60.0, lifetime_s(_read(path)) / 2))
+        try:
+            await write_token(home, node)
+        except (OSError, PodRefusedError) as error:
+            complain(str(error))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

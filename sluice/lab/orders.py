@@ -1,0 +1,132 @@
+"""The orders that change a lab's objects: apply and delete; and the one that only waits."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.manifests import parse
+from sluice.lab.admission import admit
+from sluice.lab.base import KEPT_NAMESPACES
+from sluice.lab.errors import LabRefusedError
+from sluice.lab.home import SYSTEM_NAMESPACE
+from sluice.lab.kinds import KINDS, Kind, kind_of_word
+from sluice.lab.lab import Lab
+from sluice.lab.protocol import DONE, NOT_ACKNOWLEDGED, Request
+from sluice.lab.settle import Patience, settle
+
+Say = Callable[[str], None]
+_SHOWN: Final = 12
+
+
+def read_documents(texts: Sequence[tuple[str, str]]) -> list[KubernetesObject]:
+    """The objects in texts of manifests.
+
+    Raises:
+        LabRefusedError: a document that is no object: all of these.
+    """
+    documents: list[KubernetesObject] = []
+    problems: list[str] = []
+    for origin, text in texts:
+        found, slips = parse(text, origin)
+        documents += found
+        problems += slips
+    if problems:
+        raise LabRefusedError(tuple(problems))
+    return documents
+
+
+async def apply(lab: Lab, request: Request, say: Say) -> int:
+    """Store manifests, and wait until everything and everybody has followed.
+
+    Raises:
+        ConfigError: something is wrong with them; nothing is stored.
+        ManifestUnwritableError: a full disk; nothing is stored.
+
+    Cancellation: what is stored stays.
+    """
+    documents = read_documents(request.texts)
+    if not documents:
+        raise LabRefusedError(("no object in what was given: name a file that has one",))
+    admitted = admit(documents, lab.store.objects)
+    known = {each.key for each in admitted if lab.store.objects.get(each.key) is not None}
+    changed = {each.key for each in lab.store.put(admitted)}
+    lab.controllers.settle()
+    for each in admitted:
+        verb = "created" if each.key not in known else "configured"
+        say(f"{each.key} {verb if each.key in changed else 'unchanged'}")
+    return await wait(lab, request, say)
+
+
+async def wait(
+    lab: Lab, request: Request, say: Say, going: frozenset[ObjectKey] = frozenset()
+) -> int:
+    """Wait as long as the request allows; the exit code.
+
+    Cancellation: stops waiting.
+    """
+    if not request.is_waiting:
+        return DONE
+    patience = Patience(going)
+    with trio.move_on_after(request.seconds) as scope:
+        await settle(lab, patience, say)
+    if not scope.cancelled_caught:
+        return DONE
+    say(f"not done after {request.seconds:g} s; it was waiting for:")
+    for line in patience.waits_for[:_SHOWN]:
+        say(f"  {line}")
+    if len(patience.waits_for) > _SHOWN:
+        say(f"  and {len(patience.waits_for) - _SHOWN} more")
+    return NOT_ACKNOWLEDGED
+
+
+async def delete(lab: Lab, request: Request, say: Say) -> int:
+    """Remove objects with all that they hold, and wait until they are gone; absent ones are fine.
+
+    Raises:
+        LabRefusedError: something that the lab itself needs, or no such kind.
+
+    Cancellation: what has begun to go goes.
+    """
+    keys = _keys_of_words(request.words)
+    keys += [each.key for each in read_documents(request.texts)]
+    _check_removable(keys)
+    there = [key for key in dict.fromkeys(keys) if lab.store.objects.get(key) is not None]
+    for key in there:
+        lab.controllers.remove(key)
+    lab.controllers.settle()
+    for key in dict.fromkeys(keys):
+        say(f"{key} {'deleted' if key in there else 'was not there'}")
+    return await wait(lab, request, say, frozenset(there))
+
+
+def _keys_of_words(words: Sequence[str]) -> list[ObjectKey]:
+    if not words:
+        return []
+    kind = kind_of_word(words[0])
+    if len(words) == 1:
+        raise LabRefusedError((f"delete {words[0]}: name the object too",))
+    return [key_of_word(kind, word) for word in words[1:]]
+
+
+def key_of_word(kind: Kind, word: str) -> ObjectKey:
+    """The key that `NS/NAME` or `NAME` means.
+
+    Raises:
+        LabRefusedError: a namespace for a kind that lives in none.
+    """
+    namespace, found, name = word.rpartition("/")
+    if kind.is_cluster_wide and found:
+        raise LabRefusedError((f"{word}: a {kind.name} lives in no namespace: write {name}",))
+    return ObjectKey(kind.name, "" if kind.is_cluster_wide else namespace or "default", name)
+
+
+def _check_removable(keys: Sequence[ObjectKey]) -> None:
+    for key in keys:
+        if key.kind not in KINDS:
+            kind_of_word(key.kind)
+        is_base = key.kind == "Namespace" and key.name in KEPT_NAMESPACES
+        is_proxy = key.kind == "Pod" and key.namespace == SYSTEM_NAMESPACE
+        if is_base or key.kind == "Node" or (is_proxy and key.name.startswith("ztunnel-")):
+            raise LabRefusedError((f"{key}: the lab itself needs it",))

@@ -1,0 +1,138 @@
+"""Whether everything that was asked for has come to be, and what is still waited for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from mesh.errors import MeshError
+from mesh.model.fields import Json, Part
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from sluice.lab.errors import LabFailedError
+from sluice.lab.lab import Lab
+from sluice.lab.mesh import syncz
+from sluice.lab.objects import FINISHED, is_enrolled, is_leaving, phase, wants_mesh
+
+_GLANCE_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Patience:
+    """One wait: what it is for, and what it was last waiting for."""
+
+    going: frozenset[ObjectKey] = frozenset()
+    """Objects that are to be gone."""
+    waits_for: list[str] = field(default_factory=list)
+
+
+async def settle(lab: Lab, patience: Patience, say: Callable[[str], None]) -> None:
+    """Wait until pods run, those of the mesh are enrolled, and every proxy knows everything.
+
+    A pod that cannot run (its process ends again and again, no node suits it) is not waited for.
+
+    Args:
+        lab: of which.
+        patience: says afterwards what was still missing, when the caller's deadline came first.
+        say: told of each component that gets ready.
+
+    Cancellation: stops waiting; everything goes on.
+    """
+    is_told: set[str] = {name for name, run in lab.components.items() if run.is_ready}
+    while True:
+        patience.waits_for = [*_missing_here(lab, patience.going)]
+        for name, run in lab.components.items():
+            if run.is_ready and name not in is_told:
+                is_told.add(name)
+                say(f"{name} is ready")
+        if not patience.waits_for:
+            if not lab.has_mesh:
+                return
+            patience.waits_for = ["the proxies' acknowledgement"]
+            await _acknowledged(lab, lab.store.touch(), patience)
+            if not [*_missing_here(lab, patience.going)]:
+                return
+        # The agent's annotations and the kernel's processes tell nobody: hence the glances.
+        await trio.sleep(_GLANCE_S)
+
+
+def _missing_here(lab: Lab, going: frozenset[ObjectKey]) -> Iterator[str]:
+    for name, run in lab.components.items():
+        if not run.is_ready:
+            yield f"{name}: {run.waits_for}"
+    for key in sorted(going):
+        if lab.store.objects.get(key) is not None:
+            yield f"{key}: to be gone"
+    merged = lab.folder.read().objects
+    for pod in lab.store.objects.of("Pod"):
+        yield from _missing_of_pod(lab, pod, merged.get(pod.key, pod))
+
+
+def _missing_of_pod(lab: Lab, pod: KubernetesObject, merged: KubernetesObject) -> Iterator[str]:
+    run = lab.kubelet.runs.get(pod.uid)
+    if is_leaving(pod):
+        yield f"{pod.key}: to be gone"
+    elif run is not None and not run.is_ready and not is_hopeless(pod):
+        if run.waiting():
+            yield f"{pod.key}: {run.waiting()}"
+    elif run is not None and lab.has_mesh and run.is_placed and phase(pod) not in FINISHED:
+        namespace = lab.store.objects.find("Namespace", "", pod.key.namespace)
+        wanted = wants_mesh(pod, namespace)
+        if wanted != is_enrolled(merged):
+            yield f"{pod.key}: to be {'in' if wanted else 'out of'} the mesh"
+
+
+def is_hopeless(pod: KubernetesObject) -> bool:
+    """Whether a pod has ended, or its process has ended at least once before it was ready."""
+    if phase(pod) in FINISHED:
+        return True
+    statuses = pod.at("status").parts("containerStatuses")
+    return any(each.number("restartCount") > 0 for each in statuses)
+
+
+async def _acknowledged(lab: Lab, generation: int, patience: Patience) -> None:
+    while True:
+        try:
+            page = await syncz(lab.home)
+            patience.waits_for = [*unacknowledged(page, lab.nodes, generation)]
+        except (OSError, MeshError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            patience.waits_for = [f"control: {error}"]
+        if not patience.waits_for:
+            return
+        await trio.sleep(_GLANCE_S)
+
+
+def unacknowledged(
+    page: Mapping[str, Json], nodes: tuple[str, ...], generation: int
+) -> Iterator[str]:
+    """Which nodes' proxies have not acknowledged a generation, by what the control plane says.
+
+    Args:
+        page: of `/debug/syncz`.
+        nodes: each has a proxy.
+        generation: of the folder of manifests.
+    """
+    root = Part("/debug/syncz", "", dict(page))
+    if root.number("generation") < generation:
+        yield f"control: to read generation {generation}, is at {root.number('generation')}"
+        return
+    clients = {each.text("node"): each for each in root.parts("clients") if each.flag("connected")}
+    for node in nodes:
+        client = clients.get(node)
+        if client is None:
+            yield f"ztunnel@{node}: to be connected to the control plane"
+        elif client.number("acked_generation") < generation:
+            reason = client.text("rejected")
+            yield f"ztunnel@{node}: " + (f"rejects it: {reason}" if reason else "to acknowledge")
+
+
+def check_components(lab: Lab) -> None:
+    """Raise when a component has died again and again.
+
+    Raises:
+        LabFailedError: which, and where its log is.
+    """
+    for name, run in lab.components.items():
+        if run.restarts > 3 and not run.is_ready:
+            log = lab.home.log(name)
+            raise LabFailedError(f"{name} {run.waits_for}: see {log}")
