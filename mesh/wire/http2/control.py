@@ -130,7 +130,8 @@ class ControlFrames:
             state.answer(frames.ping(octets, answer=True))
             events.append(PingReceived(octets))
         elif octets == GROWTH_PING:
-            state.windows.probe_answered()
+            if not state.windows.probe_answered():
+                state.ignore()
         elif octets in state.pings:
             state.pings.remove(octets)
             if octets == DRAIN_PING:

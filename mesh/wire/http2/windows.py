@@ -79,11 +79,13 @@ class ReceiveWindows:
         """The peer sends nothing more on this stream: what its window grew by is free again."""
         stream.inbound.close(self._budget)
 
-    def probe_answered(self) -> None:
-        """The peer has answered GROWTH_PING."""
-        if self._probe.in_flight:
-            for stream_id, step in self._probe.end(self._budget):
-                self._outgoing += window_update(stream_id, step)
+    def probe_answered(self) -> bool:
+        """The peer has answered GROWTH_PING; whether there was one to answer."""
+        if not self._probe.in_flight:
+            return False
+        for stream_id, step in self._probe.end(self._budget):
+            self._outgoing += window_update(stream_id, step)
+        return True
 
     def close(self, streams: list[Stream]) -> None:
         """The connection is gone: give everything back to the budget."""
