@@ -15,12 +15,13 @@ from mesh.model.kubernetes import KubernetesObject
 from sluice.lab import echo
 from sluice.lab.environment import expanded, variables_of
 from sluice.lab.errors import PodRefusedError
+from sluice.lab.files import RESOLV_CONF, FileMount
 from sluice.lab.home import LAB_VARIABLE, Home
 from sluice.lab.images import is_echo
 from sluice.lab.objects import Objects
 from sluice.lab.pod_run import ContainerRun, PodRun
 from sluice.lab.probes import ask, listens
-from sluice.lab.spawn import RESOLV_CONF, FileMount, Launch, Running, start
+from sluice.lab.spawn import Launch, Running, start
 from sluice.lab.volumes import mounts_of, write_volumes
 
 FIRST_DELAY_S: Final = 0.5

@@ -1,7 +1,7 @@
 """The keeper: the one process of a lab that lives as long as the lab.
 
-It is API server, kubelets, controllers, kube-proxy and cluster DNS, and it starts the programs of the
-mesh. `sluice lab up` starts it; it says on a descriptor that it is there, or why not.
+It is API server, kubelets, controllers, kube-proxy and cluster DNS, and it starts the programs of
+the mesh. `sluice lab up` starts it; it says on a descriptor that it is there, or why not.
 """
 
 import argparse

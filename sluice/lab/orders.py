@@ -53,10 +53,13 @@ async def apply(lab: Lab, request: Request, say: Say) -> int:
     known = {each.key for each in admitted if lab.store.objects.get(each.key) is not None}
     changed = {each.key for each in lab.store.put(admitted)}
     lab.controllers.settle()
-    for each in admitted:
-        verb = "created" if each.key not in known else "configured"
-        say(f"{each.key} {verb if each.key in changed else 'unchanged'}")
+    say("\n".join(_outcome(each.key, known, changed) for each in admitted))
     return await wait(lab, request, say)
+
+
+def _outcome(key: ObjectKey, known: set[ObjectKey], changed: set[ObjectKey]) -> str:
+    verb = "created" if key not in known else "configured"
+    return f"{key} {verb if key in changed else 'unchanged'}"
 
 
 async def wait(
@@ -96,8 +99,8 @@ async def delete(lab: Lab, request: Request, say: Say) -> int:
     for key in there:
         lab.controllers.remove(key)
     lab.controllers.settle()
-    for key in dict.fromkeys(keys):
-        say(f"{key} {'deleted' if key in there else 'was not there'}")
+    told = (f"{key} {'deleted' if key in there else 'was not there'}" for key in keys)
+    say("\n".join(dict.fromkeys(told)))
     return await wait(lab, request, say, frozenset(there))
 
 

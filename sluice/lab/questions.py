@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mesh.errors import MeshError
 from mesh.model.fields import Json
@@ -173,7 +173,7 @@ def _word(value: Json) -> str:
 
 
 def _pod_status(
-    lab: Lab, pod: KubernetesObject, merged: "dict[ObjectKey, KubernetesObject]"
+    lab: Lab, pod: KubernetesObject, merged: Mapping[ObjectKey, KubernetesObject]
 ) -> dict[str, Json]:
     run = lab.kubelet.runs.get(pod.uid)
     return {

@@ -43,7 +43,11 @@ async def serve(lab: Lab, listener: trio.SocketListener) -> None:
 
     Cancellation: orders that are under way end where they are.
     """
-    await trio.serve_listeners(lambda stream: _serve_one(lab, stream), [listener])
+
+    async def serve_one(stream: trio.SocketStream) -> None:
+        await _serve_one(lab, stream)
+
+    await trio.serve_listeners(serve_one, [listener])
 
 
 async def _serve_one(lab: Lab, stream: trio.SocketStream) -> None:

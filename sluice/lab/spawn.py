@@ -11,27 +11,16 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import trio
 
 from mesh.errors import MeshError
-from mesh.runtime.mounts import bind, detach, open_own_mounts, own_mounts
+from mesh.runtime.mounts import open_own_mounts, own_mounts
 from mesh.runtime.netns import enter, in_throwaway_thread
 from sluice.lab.errors import PodRefusedError
+from sluice.lab.files import FileMount, hide_namespaces, show
 from sluice.lab.home import Home
 from sluice.lab.topology import opened
-
-RESOLV_CONF: Final = Path("/etc/resolv.conf")
-
-
-@dataclass(frozen=True, slots=True)
-class FileMount:
-    """A file or folder to be shown at another place."""
-
-    source: Path
-    target: Path
-    is_read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,23 +73,6 @@ class Running:
         """Let its mounts go."""
         if self.mounts is not None:
             os.close(self.mounts)
-
-
-def hide_namespaces(home: Home) -> None:
-    """Let the lab's namespaces go from the calling thread's own mounts: a copy keeps one alive."""
-    for path in home.all_netns():
-        detach(path)
-
-
-def show(files: tuple[FileMount, ...]) -> None:
-    """Mount files in the calling thread's own mounts; a resolver file that is missing is left out.
-
-    Raises:
-        MountRefusedError: a source or target that is not there.
-    """
-    for mount in files:
-        if mount.target != RESOLV_CONF or RESOLV_CONF.exists():
-            bind(mount.source, mount.target, is_read_only=mount.is_read_only)
 
 
 async def start(home: Home, launch: Launch) -> Running:

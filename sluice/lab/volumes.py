@@ -6,9 +6,9 @@ from pathlib import Path
 from mesh.model.fields import Part
 from mesh.model.kubernetes import KubernetesObject
 from sluice.lab.environment import volume_files
+from sluice.lab.files import FileMount
 from sluice.lab.home import Home
 from sluice.lab.objects import Objects
-from sluice.lab.spawn import FileMount
 
 
 def write_volumes(home: Home, pod: KubernetesObject, objects: Objects) -> dict[str, Path]:

@@ -1,0 +1,29 @@
+"""The `sluice` command."""
+
+import typer
+
+from sluice.lab import commands
+
+app = typer.Typer(
+    help="An ambient service mesh: mutual TLS for every pod, no sidecar.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+app.add_typer(commands.app, name="lab")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of  # noqa: PLC0415 - slow, and rarely asked
+
+    print(version_of("sluice-mesh"))
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
