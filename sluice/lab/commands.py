@@ -20,7 +20,7 @@ EXITS_WAITING = (
     "Exit code: 0 done and acknowledged by every proxy, 1 refused and nothing stored, 2 wrong use, "
     "3 done, but not acknowledged in time."
 )
-UP_SECONDS = 60.0
+UP_SECONDS = 45.0
 APPLY_SECONDS = 30.0
 
 ParamsT = ParamSpec("ParamsT")
