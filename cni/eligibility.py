@@ -1,0 +1,65 @@
+"""Whether a pod is to be in the mesh (Istio's rules, in this order; reference: istio-cni).
+
+A pod's own label beats its namespace's, both ways.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from mesh.model.kubernetes import KubernetesObject
+from mesh.model.names import DATAPLANE_MODE_LABEL
+
+SIDECAR_ANNOTATION = "sidecar.istio.io/status"
+ENROLLED, OPTED_OUT = "ambient", "none"
+ENDED_PHASES = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Yes or no, and because of what."""
+
+    enrol: bool
+    because: str
+
+
+def judge(
+    pod: KubernetesObject,
+    namespace_labels: Mapping[str, str],
+    *,
+    excluded: Collection[str],
+    proxy_namespace: str,
+) -> Eligibility:
+    """Say whether a pod is to be enrolled.
+
+    Args:
+        pod: the pod's object.
+        namespace_labels: those of its namespace; empty when that is not known.
+        excluded: namespaces that are never enrolled.
+        proxy_namespace: where the node proxies live.
+    """
+    reason = _exception(pod, excluded, proxy_namespace)
+    if reason:
+        return Eligibility(enrol=False, because=reason)
+    own = pod.labels.get(DATAPLANE_MODE_LABEL)
+    if own == ENROLLED:
+        return Eligibility(enrol=True, because=f"the pod's label {DATAPLANE_MODE_LABEL}={own}")
+    if own == OPTED_OUT:
+        return Eligibility(enrol=False, because=f"the pod's label {DATAPLANE_MODE_LABEL}={own}")
+    if namespace_labels.get(DATAPLANE_MODE_LABEL) == ENROLLED:
+        return Eligibility(enrol=True, because=f"its namespace's label {DATAPLANE_MODE_LABEL}")
+    return Eligibility(enrol=False, because=f"no label {DATAPLANE_MODE_LABEL}={ENROLLED}")
+
+
+def _exception(pod: KubernetesObject, excluded: Collection[str], proxy_namespace: str) -> str:
+    """Why a pod can never be enrolled, whatever its labels say; empty when it can."""
+    if pod.key.namespace in excluded:
+        return f"namespace {pod.key.namespace} is excluded"
+    if pod.get("spec", "hostNetwork") is True:
+        return "it has no network of its own (spec.hostNetwork)"
+    if SIDECAR_ANNOTATION in pod.annotations:
+        return "it has a sidecar"
+    if pod.key.namespace == proxy_namespace and pod.labels.get("app") == "ztunnel":
+        return "it is a node proxy"
+    if pod.get("status", "phase") in ENDED_PHASES:
+        return "it has ended"
+    return ""
