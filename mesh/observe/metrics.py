@@ -11,6 +11,7 @@ from typing import Final
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
 from mesh.observe.access_log import ConnectionRecord, Direction
+from mesh.wire.feed_answers import MetricRow
 
 OPENED: Final = "istio_tcp_connections_opened"
 CLOSED: Final = "istio_tcp_connections_closed"
@@ -24,6 +25,8 @@ COUNTERS: Final[dict[str, str]] = {
     SENT: "The octets that servers sent.",
     FAILED: "The total number of TCP connections that could not be established (unstable).",
 }
+TRAFFIC: Final = "traffic"
+"""The family of rows that hold all COUNTERS of one label set."""
 SOCKETS: Final = "istio_tcp_sockets_open"
 UNKNOWN: Final = "unknown"
 OVERFLOW: Final = "overflow"
@@ -56,8 +59,6 @@ LABELS: Final = (
 )
 
 Labels = tuple[str, ...]
-Sample = tuple[str, Labels, int]
-"""A metric's name, the values of LABELS (of `("reporter",)` for a gauge), and the number."""
 
 
 @dataclass(slots=True)
@@ -69,6 +70,10 @@ class _Counts:
     received: int = 0
     sent: int = 0
     failed: int = 0
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.opened, self.closed, self.received, self.sent, self.failed
 
 
 @dataclass(slots=True)
@@ -98,15 +103,16 @@ class TrafficMetrics:
         """A connection was refused, or could not be established: it was never opened."""
         self._of(record).failed += 1
 
-    def snapshot(self) -> tuple[Sample, ...]:
-        """Everything counted so far, as plain data: the answer to a `metrics` query."""
-        samples: list[Sample] = [(SOCKETS, (side,), n) for side, n in self._open.items()]
-        for labels, counts in self._counts.items():
-            numbers = (counts.opened, counts.closed, counts.received, counts.sent, counts.failed)
-            for name, number in zip(COUNTERS, numbers, strict=True):
-                if number or name != FAILED:
-                    samples.append((name, labels, number))
-        return tuple(samples)
+    def rows(self) -> list[MetricRow]:
+        """Everything counted so far: the answer to a `metrics` query.
+
+        A row of family TRAFFIC has the values of LABELS and the numbers of COUNTERS; one of
+        SOCKETS has the reporter and how many connections are open.
+        """
+        return [
+            *((SOCKETS, (side,), (number,)) for side, number in self._open.items()),
+            *((TRAFFIC, labels, counts.numbers) for labels, counts in self._counts.items()),
+        ]
 
     def _of(self, record: ConnectionRecord) -> _Counts:
         labels = labels_of(record)

@@ -96,7 +96,10 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class SetLogLevel:
-    """A level for one logger, or for all (empty name)."""
+    """A level for one logger, or for all (empty name).
+
+    An empty level is the one that the settings gave at the start; for all, every logger's.
+    """
 
     logger: str
     level: str
@@ -104,7 +107,10 @@ class SetLogLevel:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Ask for `metrics` or `connections`; the worker answers with the same number."""
+    """Ask for `metrics` or `connections`; the worker answers with the same number.
+
+    `hello` asks for Hello. The shape of each answer is in mesh/wire/feed_answers.py.
+    """
 
     number: int
     topic: str
@@ -158,7 +164,7 @@ class CertificateWanted:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer to a Query: msgpack octets, their shape given by the topic; parts until `last`."""
+    """Answer to a Query, in parts until `last`: the bodies together are what the topic says."""
 
     number: int
     last: bool

@@ -51,3 +51,26 @@ def unpack(octets: bytes) -> Packed:
     except MAX_DEPTH_ERRORS as error:
         raise PackInvalidError(f"{type(error).__name__}: {error}") from None
     return value
+
+
+def unpack_all(octets: bytes) -> tuple[Packed, ...]:
+    """The values of which the octets are a sequence; none of none.
+
+    Raises:
+        PackInvalidError: garbage, or a part of a value at the end.
+    """
+    reader = msgpack.Unpacker(
+        use_list=False, strict_map_key=False, raw=False, max_buffer_size=max(len(octets), 1)
+    )
+    values: list[Packed] = []
+    end = 0
+    try:
+        reader.feed(octets)
+        for value in reader:
+            values.append(value)
+            end = reader.tell()
+    except MAX_DEPTH_ERRORS as error:
+        raise PackInvalidError(f"{type(error).__name__}: {error}") from None
+    if end != len(octets):
+        raise PackInvalidError("a part of a value at the end")
+    return tuple(values)
