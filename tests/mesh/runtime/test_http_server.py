@@ -94,9 +94,9 @@ async def test_a_bad_request_gets_its_status_and_the_next_one_is_served(
         assert (await ask(port, b"GET / HTTP/1.0\r\n\r\n")).split(b" ")[1] == b"200"
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_silent_client_is_sent_away() -> None:
+async def test_a_silent_client_is_sent_away(autojump_clock: trio.testing.MockClock) -> None:
     """Virtual time over a real socket: nothing moves, so the clock jumps."""
+    autojump_clock.autojump_threshold = 0.01
     async with serving() as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(b"GET / HT")
         answer = b"".join([chunk async for chunk in stream])
