@@ -1,1 +1,1 @@
-"""grpcio's synchronous API on threads of its own, and the bridge to trio. Nobody else imports it."""
+"""grpcio's synchronous API on its own threads, bridged to trio. Nobody else imports it."""
