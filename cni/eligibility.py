@@ -3,12 +3,18 @@
 A pod's own label beats its namespace's, both ways.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from mesh.model.fields import FieldInvalidError
 from mesh.model.kubernetes import KubernetesObject
 from mesh.model.names import DATAPLANE_MODE_LABEL
+from mesh.redirection.rules import Capture
 
+BYPASS_ANNOTATION: Final = "ambient.istio.io/bypass-inbound-capture"
+VIRTUAL_LINKS_ANNOTATION: Final = "istio.io/reroute-virtual-interfaces"
 SIDECAR_ANNOTATION = "sidecar.istio.io/status"
 ENROLLED, OPTED_OUT = "ambient", "none"
 ENDED_PHASES = frozenset({"Succeeded", "Failed"})
@@ -63,3 +69,28 @@ def _exception(pod: KubernetesObject, excluded: Collection[str], proxy_namespace
     if pod.get("status", "phase") in ENDED_PHASES:
         return "it has ended"
     return ""
+
+
+# What the kernel takes for a link's name, with iptables' `+` for "begins with" at the end.
+_LINK: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}\+?")
+
+
+def capture_of(pod: KubernetesObject) -> Capture:
+    """What of a pod's traffic is to be captured, by its annotations.
+
+    Raises:
+        FieldInvalidError: an annotation that cannot be understood. Capturing something else than
+            was asked for would be a surprise in either direction.
+    """
+    bypass = pod.annotations.get(BYPASS_ANNOTATION, "false").lower()
+    if bypass not in {"true", "false"}:
+        raise _annotation_invalid(pod, BYPASS_ANNOTATION, "must be true or false")
+    written = pod.annotations.get(VIRTUAL_LINKS_ANNOTATION, "")
+    links = tuple(filter(None, (part.strip() for part in written.split(","))))
+    if not all(_LINK.fullmatch(link) for link in links):
+        raise _annotation_invalid(pod, VIRTUAL_LINKS_ANNOTATION, "must be names of links: a,b")
+    return Capture(inbound=bypass == "false", virtual_links=links)
+
+
+def _annotation_invalid(pod: KubernetesObject, name: str, mend: str) -> FieldInvalidError:
+    return pod.at("metadata", "annotations").invalid(name, mend)

@@ -10,7 +10,6 @@
 
 import array
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from typing import Final
 
 import trio
 
+from cni import unix_sockets
 from mesh.errors import PeerError, UnavailableError
 from mesh.wire import zds
 from mesh.wire.feed import PodInfo
 
 ANSWER_SECONDS: Final = 5.0
-BACKLOG: Final = 8
 ORDINARY: Final = (PeerError, UnavailableError, OSError, trio.TooSlowError)
 """How a connection to a proxy may end; anything else is a bug of ours."""
 
@@ -161,15 +160,15 @@ class ZdsServer:
         """Accept proxies until cancelled; started when it listens.
 
         Raises:
-            OSError: the socket cannot be made there.
+            SocketRefusedError: the socket cannot be made there.
 
         Cancellation: every proxy is cut off, and keeps serving what it has.
         """
-        with _listener(path) as listener:
+        with unix_sockets.listen(path, socket.SOCK_SEQPACKET) as listener:
             task_status.started()
             async with trio.open_nursery() as connections:
                 while True:
-                    connection, _ = await listener.accept()
+                    connection = await unix_sockets.accept(listener)
                     connections.start_soon(self._serve, connection)
 
     async def _serve(self, connection: trio.socket.SocketType) -> None:
@@ -228,20 +227,6 @@ class ZdsServer:
         except ORDINARY as error:
             self._forget(proxy)
             return described(error)
-
-
-def _listener(path: Path) -> trio.socket.SocketType:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        listener.bind(os.fspath(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return trio.socket.from_stdlib_socket(listener)
 
 
 def _rights(netns: int) -> bytes:
