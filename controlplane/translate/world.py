@@ -6,10 +6,18 @@
    and every other object counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from controlplane.translate.build import build
+from controlplane.translate.built import Value
+from controlplane.translate.facts import Facts
+from controlplane.translate.outputs import Outputs
+from controlplane.translate.read import read
 from controlplane.translate.settings import Settings
+from controlplane.translate.store import Store
+from controlplane.translate.touched import touched
 from controlplane.translate.translation import Translation
+from mesh.model.fields import FieldInvalidError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 
 
@@ -19,6 +27,11 @@ class Translator:
     def __init__(self, settings: Settings) -> None:
         """Know no objects."""
         self._settings = settings
+        self._store = Store(settings)
+        self._objects: Mapping[ObjectKey, KubernetesObject] = {}
+        self._facts: dict[ObjectKey, Facts] = {}
+        self._invalid: dict[ObjectKey, str] = {}
+        self._outputs = Outputs()
 
     def update(self, objects: Mapping[ObjectKey, KubernetesObject]) -> Translation:
         """Everything that node proxies are told about these objects, and what changed.
@@ -27,4 +40,46 @@ class Translator:
             objects: all objects there are (`mesh.runtime.manifests.Snapshot.objects`); those that
                 did not change since the last call are the same values (`is`).
         """
-        raise NotImplementedError
+        changed = [
+            *(key for key in self._objects if key not in objects),
+            *(key for key, found in objects.items() if self._objects.get(key) is not found),
+        ]
+        self._objects = objects
+        moved = [(key, self._facts.get(key), self._reread(key)) for key in changed]
+        # Only now: what a change touches is asked of the world as it is after all of them.
+        to_build = set(changed)
+        for _, old, new in moved:
+            to_build.update(touched(self._store, old, new))
+        for key in to_build:
+            self._rebuild(key)
+        return self._outputs.translation()
+
+    def _reread(self, key: ObjectKey) -> Facts | None:
+        """Hold what an object says now, or still what it said when it makes no sense."""
+        old = self._facts.get(key)
+        found = self._objects.get(key)
+        self._invalid.pop(key, None)
+        new = old
+        if found is None:
+            new = None
+        else:
+            try:
+                new = read(found, self._settings)
+            except FieldInvalidError as error:
+                last = "it has no effect" if old is None else "what it said before stays in force"
+                self._invalid[key] = f"{error.field}: {error.mend}; {last}"
+        if new is not old:
+            self._store.replace(old, new)
+        if new is None:
+            self._facts.pop(key, None)
+        else:
+            self._facts[key] = new
+        return new
+
+    def _rebuild(self, key: ObjectKey) -> None:
+        facts = self._facts.get(key)
+        built = build(self._store, key, facts)
+        invalid = (self._invalid[key],) if key in self._invalid else ()
+        own: Iterable[str] = () if facts is None else facts.problems
+        values: list[Value] = built.values
+        self._outputs.replace(key, values, (*invalid, *own, *built.problems))

@@ -1,0 +1,121 @@
+"""What one object becomes among the others: the second half of a translation."""
+
+from typing import Final
+
+from controlplane.translate.build_workloads import build_pod, build_service, build_slice
+from controlplane.translate.built import Built
+from controlplane.translate.facts import (
+    Facts,
+    GatewayFacts,
+    NamespaceFacts,
+    PeerFacts,
+    PodFacts,
+    PolicyFacts,
+    ServiceFacts,
+    SliceFacts,
+)
+from controlplane.translate.read_peers import policy_of, strict_policy
+from controlplane.translate.store import Store
+from controlplane.translate.waypoints import refusal, wanted
+from mesh.model.address import Ip
+from mesh.model.kubernetes import ObjectKey
+from mesh.model.names import HBONE_PORT
+from mesh.model.workload import (
+    Workload,
+)
+
+STATIC: Final = ObjectKey("PeerAuthentication", "", "")
+"""The place of the static policy, which belongs to all PeerAuthentications together."""
+
+
+def build(store: Store, key: ObjectKey, facts: Facts | None) -> Built:
+    """What an object becomes; nothing when it is not there."""
+    built = Built()
+    if key == STATIC:
+        if store.peers:
+            built.values.append(strict_policy(store.settings))
+        return built
+    match facts:
+        case PodFacts():
+            build_pod(store, facts, built)
+        case ServiceFacts():
+            build_service(store, facts, built)
+        case SliceFacts():
+            build_slice(store, facts, built)
+        case PolicyFacts():
+            _policy(store, facts, built)
+        case PeerFacts():
+            _peer(store, facts, built)
+        case GatewayFacts():
+            _network_gateway(facts, built)
+        case NamespaceFacts():
+            _namespace(store, facts, built)
+        case _:
+            pass
+    return built
+
+
+# Policies.
+
+
+def _policy(store: Store, facts: PolicyFacts, built: Built) -> None:
+    for target in facts.targets:
+        if not _is_there(store, target):
+            mend = f"there is no {target}: make it, or name another"
+            built.problems.append(f"spec.targetRefs: {mend}")
+    if facts.authorization is not None:
+        built.values.append(facts.authorization)
+
+
+def _is_there(store: Store, target: ObjectKey) -> bool:
+    match target.kind:
+        case "Service":
+            return store.services.get(target.namespace, target.name) is not None
+        case "Gateway":
+            return store.gateways.get(target.namespace, target.name) is not None
+        case _:
+            return True  # a kind that is not read: nobody knows
+
+
+def _peer(store: Store, facts: PeerFacts, built: Built) -> None:
+    namespace = facts.key.namespace
+    if facts.selector and namespace != store.settings.root_namespace:
+        policy = policy_of(facts, store.parent_mode(namespace))
+        if policy is not None:
+            built.values.append(policy)
+
+
+# Places.
+
+
+def _namespace(store: Store, facts: NamespaceFacts, built: Built) -> None:
+    asked = wanted(facts.labels, facts.key.name)
+    if asked is not None and (
+        problem := refusal(store, store.gateways.get(*asked), asked, facts, "")
+    ):
+        built.problems.append(problem)
+
+
+def _network_gateway(facts: GatewayFacts, built: Built) -> None:
+    if not facts.network:
+        return
+    for ip, text in facts.ips:
+        built.values.append(_gateway_workload(facts, text, addresses=(ip,)))
+    if facts.hostname:
+        built.values.append(_gateway_workload(facts, facts.hostname, hostname=facts.hostname))
+
+
+def _gateway_workload(
+    facts: GatewayFacts, text: str, *, addresses: tuple[Ip, ...] = (), hostname: str = ""
+) -> Workload:
+    name = f"NetworkGateway/{facts.network}/{text}/{HBONE_PORT}"
+    return Workload(
+        uid=name,
+        name=name,
+        namespace=facts.key.namespace,
+        addresses=addresses,
+        hostname=hostname,
+        network=facts.network,
+        service_account=facts.account,
+        services={},
+    )

@@ -1,0 +1,263 @@
+"""Every object's facts, and the indexes that answer what one has to do with another."""
+
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+from controlplane.translate.facts import (
+    ClassFacts,
+    Facts,
+    GatewayFacts,
+    IgnoredFacts,
+    Mode,
+    NamespaceFacts,
+    NodeFacts,
+    PeerFacts,
+    PodFacts,
+    PolicyFacts,
+    ServiceFacts,
+    SliceFacts,
+)
+from controlplane.translate.labels import NETWORK, SelectorIndex
+from controlplane.translate.settings import Settings
+from mesh.model.kubernetes import ObjectKey
+
+FactsT = TypeVar(
+    "FactsT",
+    ClassFacts,
+    GatewayFacts,
+    NamespaceFacts,
+    NodeFacts,
+    PeerFacts,
+    PodFacts,
+    PolicyFacts,
+    ServiceFacts,
+    SliceFacts,
+)
+ItemT = TypeVar("ItemT")
+
+
+class Shelf(Generic[FactsT]):
+    """The facts of one kind, by namespace and name."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self._by_namespace: dict[str, dict[str, FactsT]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_namespace)
+
+    def get(self, namespace: str, name: str) -> FactsT | None:
+        """One of them."""
+        return self._by_namespace.get(namespace, {}).get(name)
+
+    def of(self, namespace: str) -> Iterable[FactsT]:
+        """Those of a namespace."""
+        return self._by_namespace.get(namespace, {}).values()
+
+    def all(self) -> Iterator[FactsT]:
+        """All of them."""
+        for facts in self._by_namespace.values():
+            yield from facts.values()
+
+    def put(self, facts: FactsT) -> None:
+        """Hold these in place of what is held under their key."""
+        self._by_namespace.setdefault(facts.key.namespace, {})[facts.key.name] = facts
+
+    def drop(self, key: ObjectKey) -> None:
+        """Forget these, which are held."""
+        of_namespace = self._by_namespace[key.namespace]
+        del of_namespace[key.name]
+        if not of_namespace:
+            del self._by_namespace[key.namespace]
+
+
+class _Selectors(Generic[ItemT]):
+    """A selector index for each namespace."""
+
+    def __init__(self) -> None:
+        self._by_namespace: dict[str, SelectorIndex[ItemT]] = {}
+
+    def at(self, namespace: str) -> SelectorIndex[ItemT]:
+        return self._by_namespace.setdefault(namespace, SelectorIndex())
+
+
+class Store:
+    """All facts. One owner changes them, between two translations."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Know nothing."""
+        self.settings = settings
+        self.classes = Shelf[ClassFacts]()
+        self.gateways = Shelf[GatewayFacts]()
+        self.namespaces = Shelf[NamespaceFacts]()
+        self.nodes = Shelf[NodeFacts]()
+        self.peers = Shelf[PeerFacts]()
+        self.pods = Shelf[PodFacts]()
+        self.policies = Shelf[PolicyFacts]()
+        self.services = Shelf[ServiceFacts]()
+        self.slices = Shelf[SliceFacts]()
+        self._services_by_selector = _Selectors[ServiceFacts]()
+        self._policies_by_selector = _Selectors[PolicyFacts]()
+        self._peers_by_selector = _Selectors[PeerFacts]()
+        self._pods_of_node: dict[str, set[ObjectKey]] = {}
+        self._slices_of_pod: dict[tuple[str, str], dict[ObjectKey, SliceFacts]] = {}
+        self._slices_of_service: dict[tuple[str, str], set[ObjectKey]] = {}
+        self._parents: dict[str, Mode] = {}
+
+    # Changing.
+
+    def replace(self, old: Facts | None, new: Facts | None) -> None:
+        """Hold new facts in place of old ones of the same object."""
+        if old is not None:
+            self._drop(old)
+        if new is not None:
+            self._put(new)
+
+    def _put(self, facts: Facts) -> None:
+        match facts:
+            case PodFacts(key=key, node=node):
+                self.pods.put(facts)
+                self._pods_of_node.setdefault(node, set()).add(key)
+            case ServiceFacts(key=key, selector=selector):
+                self.services.put(facts)
+                self._services_by_selector.at(key.namespace).put(key.name, selector, facts)
+            case SliceFacts(key=key):
+                self.slices.put(facts)
+                for pod in facts.pods:
+                    self._slices_of_pod.setdefault(pod, {})[key] = facts
+                of_service = (key.namespace, facts.service)
+                self._slices_of_service.setdefault(of_service, set()).add(key)
+            case PolicyFacts(key=key, selector=selector):
+                self.policies.put(facts)
+                if facts.authorization is not None:
+                    self._policies_by_selector.at(key.namespace).put(key.name, selector, facts)
+            case PeerFacts(key=key, selector=selector):
+                self.peers.put(facts)
+                self._peers_by_selector.at(key.namespace).put(key.name, selector, facts)
+                self._parents.clear()
+            case _:
+                self._put_place(facts)
+
+    def _put_place(
+        self, facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | IgnoredFacts
+    ) -> None:
+        match facts:
+            case NamespaceFacts():
+                self.namespaces.put(facts)
+            case NodeFacts():
+                self.nodes.put(facts)
+            case GatewayFacts():
+                self.gateways.put(facts)
+            case ClassFacts():
+                self.classes.put(facts)
+            case IgnoredFacts():
+                pass
+
+    def _drop(self, facts: Facts) -> None:
+        match facts:
+            case PodFacts(key=key, node=node):
+                self.pods.drop(key)
+                _discard(self._pods_of_node, node, key)
+            case ServiceFacts(key=key, selector=selector):
+                self.services.drop(key)
+                self._services_by_selector.at(key.namespace).remove(key.name, selector)
+            case SliceFacts(key=key):
+                self.slices.drop(key)
+                for pod in facts.pods:
+                    del self._slices_of_pod[pod][key]
+                    if not self._slices_of_pod[pod]:
+                        del self._slices_of_pod[pod]
+                _discard(self._slices_of_service, (key.namespace, facts.service), key)
+            case PolicyFacts(key=key, selector=selector):
+                self.policies.drop(key)
+                if facts.authorization is not None:
+                    self._policies_by_selector.at(key.namespace).remove(key.name, selector)
+            case PeerFacts(key=key, selector=selector):
+                self.peers.drop(key)
+                self._peers_by_selector.at(key.namespace).remove(key.name, selector)
+                self._parents.clear()
+            case _:
+                self._drop_place(facts)
+
+    def _drop_place(
+        self, facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | IgnoredFacts
+    ) -> None:
+        match facts:
+            case NamespaceFacts(key=key):
+                self.namespaces.drop(key)
+            case NodeFacts(key=key):
+                self.nodes.drop(key)
+            case GatewayFacts(key=key):
+                self.gateways.drop(key)
+            case ClassFacts(key=key):
+                self.classes.drop(key)
+            case IgnoredFacts():
+                pass
+
+    # Asking.
+
+    def namespace(self, name: str) -> NamespaceFacts:
+        """A namespace; one without labels when there is no object for it."""
+        key = ObjectKey("Namespace", "", name)
+        return self.namespaces.get("", name) or NamespaceFacts(key, {}, None)
+
+    @property
+    def network(self) -> str:
+        """The cluster's own network."""
+        if self.settings.network is not None:
+            return self.settings.network
+        return self.namespace(self.settings.root_namespace).labels.get(NETWORK, "")
+
+    def services_of(self, pod: PodFacts) -> Iterator[ServiceFacts]:
+        """Services that select a pod, or to which a slice that names it belongs; some twice."""
+        namespace = pod.key.namespace
+        yield from self._services_by_selector.at(namespace).selecting(pod.labels)
+        for found in self._slices_of_pod.get((namespace, pod.key.name), {}).values():
+            service = self.services.get(found.key.namespace, found.service)
+            # Without the uid it may be a namesake that is gone.
+            if service is not None and pod.uid and found.pods[namespace, pod.key.name] == pod.uid:
+                yield service
+
+    def policies_of(self, pod: PodFacts) -> Iterator[PolicyFacts]:
+        """Policies that select a pod by its labels."""
+        for namespace in {pod.key.namespace, self.settings.root_namespace}:
+            yield from self._policies_by_selector.at(namespace).selecting(pod.labels)
+
+    def peer_of(self, pod: PodFacts) -> PeerFacts | None:
+        """The PeerAuthentication that selects a pod by its labels; of several, the oldest."""
+        namespace = pod.key.namespace
+        if namespace == self.settings.root_namespace:
+            return None  # there a selector means nothing
+        selecting = self._peers_by_selector.at(namespace).selecting(pod.labels)
+        return min(selecting, key=lambda peer: peer.age, default=None)
+
+    def parent_mode(self, namespace: str) -> Mode:
+        """What holds in a namespace where no selector says otherwise."""
+        if namespace not in self._parents:
+            own = self._mode_of(namespace)
+            mesh = self._mode_of(self.settings.root_namespace)
+            modes = (mode for mode in (own, mesh) if mode is not Mode.UNSET)
+            self._parents[namespace] = next(modes, Mode.PERMISSIVE)
+        return self._parents[namespace]
+
+    def _mode_of(self, namespace: str) -> Mode:
+        peers = (peer for peer in self.peers.of(namespace) if not peer.selector)
+        oldest = min(peers, key=lambda peer: peer.age, default=None)
+        return Mode.UNSET if oldest is None else oldest.mode
+
+    def pods_of_node(self, node: str) -> Iterable[ObjectKey]:
+        """Pods that are on a node."""
+        return self._pods_of_node.get(node, ())
+
+    def slices_of_service(self, namespace: str, name: str) -> Iterable[ObjectKey]:
+        """Slices that belong to a service."""
+        return self._slices_of_service.get((namespace, name), ())
+
+
+KeyT = TypeVar("KeyT")
+
+
+def _discard(index: dict[KeyT, set[ObjectKey]], at: KeyT, key: ObjectKey) -> None:
+    index[at].discard(key)
+    if not index[at]:
+        del index[at]

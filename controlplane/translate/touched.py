@@ -1,0 +1,181 @@
+"""Which objects must be built anew when one has changed: all that looked at it, and few more."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from controlplane.translate.build import STATIC
+from controlplane.translate.facts import (
+    ClassFacts,
+    Facts,
+    GatewayFacts,
+    NamespaceFacts,
+    NodeFacts,
+    PeerFacts,
+    PodFacts,
+    PolicyFacts,
+    ServiceFacts,
+    SliceFacts,
+)
+from controlplane.translate.labels import GATEWAY_NAME, NETWORK, selects
+from controlplane.translate.store import Store
+from controlplane.translate.waypoints import wanted, wanted_by
+from mesh.model.kubernetes import ObjectKey
+
+
+def touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
+    """Keys to build anew, some twice, when an object went from `old` to `new` facts.
+
+    Args:
+        store: as it is after all changes.
+        old: what it was; None when it is new.
+        new: what it is; None when it is gone.
+    """
+    match new or old:
+        case PodFacts(key=key):
+            yield key
+        case ServiceFacts(key=key):
+            yield key
+            yield from _of_service(store, key, old, new)
+        case SliceFacts(key=key):
+            yield key
+            yield from _of_slice(old, new)
+        case PolicyFacts(key=key):
+            yield key
+            yield from _of_policy(store, key, old, new)
+        case PeerFacts(key=key):
+            yield from (key, STATIC)
+            yield from _of_peer(store, key, old, new)
+        case None:
+            return
+        case place:
+            yield place.key
+            yield from _of_place(store, old, new)
+
+
+def _selectors(
+    *facts: Facts | None,
+) -> Iterator[Mapping[str, str]]:
+    for found in facts:
+        if isinstance(found, ServiceFacts | PolicyFacts | PeerFacts):
+            yield found.selector
+
+
+def _selected(
+    pods: Iterable[PodFacts], selectors: Iterable[Mapping[str, str]]
+) -> Iterator[ObjectKey]:
+    used = [selector for selector in selectors if selector]
+    for pod in pods if used else ():
+        if any(selects(selector, pod.labels) for selector in used):
+            yield pod.key
+
+
+def _of_service(
+    store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
+) -> Iterator[ObjectKey]:
+    yield from _selected(store.pods.of(key.namespace), _selectors(old, new))
+    for found in store.slices_of_service(key.namespace, key.name):
+        yield found
+        yield from _of_slice(store.slices.get(found.namespace, found.name), None)
+    if old is None or new is None:
+        yield from _targeting(store, key)
+
+
+def _of_slice(old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
+    for facts in (old, new):
+        if isinstance(facts, SliceFacts):
+            for namespace, name in facts.pods:
+                yield ObjectKey("Pod", namespace, name)
+
+
+def _of_policy(
+    store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
+) -> Iterator[ObjectKey]:
+    if _naming(old) == _naming(new):
+        return  # whoever names it goes on naming it
+    yield from _selected(_pods_under(store, key.namespace), _selectors(old, new))
+
+
+def _naming(facts: Facts | None) -> Mapping[str, str] | None:
+    if isinstance(facts, PolicyFacts) and facts.authorization is not None:
+        return facts.selector
+    return None
+
+
+def _of_peer(
+    store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
+) -> Iterator[ObjectKey]:
+    if all(_selectors(old, new)):
+        yield from _selected(store.pods.of(key.namespace), _selectors(old, new))
+        return
+    yield from (pod.key for pod in _pods_under(store, key.namespace))
+    peers = store.peers.all() if _is_root(store, key.namespace) else store.peers.of(key.namespace)
+    yield from (peer.key for peer in peers)
+
+
+def _is_root(store: Store, namespace: str) -> bool:
+    return namespace == store.settings.root_namespace
+
+
+def _pods_under(store: Store, namespace: str) -> Iterable[PodFacts]:
+    """Pods that a policy of this namespace may concern."""
+    return store.pods.all() if _is_root(store, namespace) else store.pods.of(namespace)
+
+
+def _targeting(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
+    yield from (policy.key for policy in store.policies.of(key.namespace) if key in policy.targets)
+
+
+# Places.
+
+
+def _of_place(store: Store, old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
+    match new or old:
+        case NodeFacts(key=key):
+            yield from store.pods_of_node(key.name)
+        case NamespaceFacts(key=key):
+            if _is_root(store, key.name) and _network(old) != _network(new):
+                yield from _everything(store)
+            yield from (pod.key for pod in store.pods.of(key.name))
+            yield from (service.key for service in store.services.of(key.name))
+        case GatewayFacts(key=key):
+            yield from _of_gateway(store, key)
+            if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
+                yield from (pod.key for pod in store.pods.all())
+            if old is None or new is None:
+                yield from _targeting(store, key)
+        case ClassFacts(key=key):
+            for gateway in store.gateways.all():
+                if gateway.class_name == key.name:
+                    yield from _of_gateway(store, gateway.key)
+        case _:
+            return
+
+
+def _network(facts: Facts | None) -> str:
+    return facts.labels.get(NETWORK, "") if isinstance(facts, NamespaceFacts) else ""
+
+
+def _leads_to(facts: Facts | None) -> str:
+    return facts.network if isinstance(facts, GatewayFacts) else ""
+
+
+def _everything(store: Store) -> Iterator[ObjectKey]:
+    yield from (pod.key for pod in store.pods.all())
+    yield from (service.key for service in store.services.all())
+    yield from (found.key for found in store.slices.all())
+
+
+def _of_gateway(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
+    """Everything that asks for a gateway as its waypoint, and the gateway's own pods."""
+    gateway = (key.namespace, key.name)
+    for namespace in store.namespaces.all():
+        if wanted(namespace.labels, namespace.key.name) == gateway:
+            yield namespace.key
+    for pod in store.pods.all():
+        asked, _ = wanted_by(store, pod.labels, pod.key.namespace)
+        own = pod.key.namespace == key.namespace and pod.labels.get(GATEWAY_NAME) == key.name
+        if own or asked == gateway:
+            yield pod.key
+    for service in store.services.all():
+        asked, _ = wanted_by(store, service.labels, service.key.namespace)
+        if asked == gateway:
+            yield service.key
