@@ -176,6 +176,11 @@ class Tunnel:
         """How many streams are in use."""
         return len(self._handles)
 
+    @property
+    def room(self) -> int:
+        """How many more streams `open` would open now."""
+        return 0 if self.closing else self._http2.room
+
     def open(self, headers: Headers, handle: Handle) -> Stream:
         """Open a stream as a client; the caller has looked at `closing` and `streams`."""
         stream = self._http2.open_stream(headers)
@@ -204,7 +209,11 @@ class Tunnel:
         self._waiting.pop(handle, None)
         if stream is not None and stream.handle is handle:
             stream.handle = None
-        if self.closing and not self._handles:
+        self._close_when_unused()
+
+    def _close_when_unused(self) -> None:
+        # A server's drain has two steps: until the second, a stream may be on its way to us.
+        if self.closing and not self._handles and self._http2.drained:
             self.close()
 
     def reserve(self, stream: Stream) -> memoryview | None:
@@ -234,18 +243,25 @@ class Tunnel:
         """Frame the octets that were put into the reservation."""
         buffer = self._transmit
         if buffer is not None:
-            self._http2.write_data_header(buffer.octets, self._end, stream, octets, end_stream=False)
+            self._http2.write_data_header(
+                buffer.octets, self._end, stream, octets, end_stream=False
+            )
             self._end += _FRAME_HEADER + octets
 
     def abandon(self, stream: Stream, handle: Handle) -> None:
         """The owner gives up on a stream before it was relayed."""
-        self.reset(stream, ErrorCode.CANCEL)
+        # After a whole answer it is no error (RFC 9113 section 8.1): the rest is not wanted.
+        self.reset(stream, ErrorCode.NO_ERROR if stream.local_closed else ErrorCode.CANCEL)
         self.forget(handle)
 
     def wait(self, handle: Handle) -> None:
         """Tell this handle once when `reserve` may succeed again."""
         if not self.closed:
             self._waiting[handle] = None
+
+    def is_waiting(self, handle: Handle) -> bool:
+        """Whether `wait` was called and `writable` was not yet."""
+        return handle in self._waiting
 
     def end(self, stream: Stream) -> None:
         """Half-close."""
@@ -293,10 +309,9 @@ class Tunnel:
         if self.closed or self.closing:
             return
         self.closing = True
-        self._http2.go_away(ErrorCode.NO_ERROR)
+        self._http2.drain()
         self.plan_flush()
-        if not self._handles:
-            self.close()
+        self._close_when_unused()
 
     def close(self) -> None:
         """Close now, in good order as far as the socket lets us; streams are lost."""
@@ -370,6 +385,8 @@ class Tunnel:
             handle.deliver()
         if self._http2.outgoing:
             self.plan_flush()
+        if self.closing:
+            self._close_when_unused()
 
     def _other(self, event: happened.Event) -> None:
         match event:
@@ -385,9 +402,7 @@ class Tunnel:
                 if isinstance(stream.handle, Handle):
                     stream.handle.reset(code)
             case happened.GoAwayReceived():
-                self.closing = True
-                if not self._handles:
-                    self.close()
+                self.drain()
             case _:
                 pass
 
@@ -460,6 +475,7 @@ class Tunnel:
         if self.closed:
             return
         self.closed = self.closing = True
+        self._http2.close()
         self._reactor.unregister(self._socket.fileno())
         if self._transmit is not None and not self._blocked:
             self._buffers.give_back(self._transmit)

@@ -1,4 +1,4 @@
-"""Entry of a worker process: `python -m ztunnel.worker FEED_FD INDEX`, started by the supervisor."""
+"""A worker process: `python -m ztunnel.worker FEED_FD INDEX`; the supervisor starts it."""
 
 import gc
 import logging
@@ -6,32 +6,45 @@ import os
 import resource
 import signal
 import sys
+from typing import Final
 
 import trio
 
+from mesh.errors import ConfigError
 from mesh.runtime import tls
 from mesh.runtime.feed_channel import FeedChannel
+from ztunnel import logs
 from ztunnel.config import Config
+from ztunnel.orders import EXIT_OPERATOR
 from ztunnel.worker.worker import Worker
 
-
-async def _serve(descriptor: int) -> None:
-    await Worker(FeedChannel(descriptor), Config.from_env(os.environ)).run()
+WRONG_USE: Final = 2
+YOUNG_OBJECTS: Final = 20_000
+OLDER_ROUNDS: Final = 20
+OLDEST_ROUNDS: Final = 1_000
+"""Connections leave no cycles behind, and thousands of idle ones are many objects to look at."""
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until the feed ends; 2 is wrong use."""
+    """Serve until the feed ends; 2 is wrong use, EXIT_OPERATOR what the operator must mend."""
     if len(arguments) != 3 or not all(word.isdecimal() for word in arguments[1:]):
         sys.stderr.write("usage: python -m ztunnel.worker FEED_FD INDEX (the supervisor does it)\n")
-        return 2
+        return WRONG_USE
     # The supervisor decides when to end; a terminal's Ctrl-C reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    try:
+        config = Config.from_env(os.environ)
+        tls.self_test()
+    except ConfigError as error:
+        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
+        return EXIT_OPERATOR
+    logs.configure(config)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    tls.self_test()
+    gc.set_threshold(YOUNG_OBJECTS, OLDER_ROUNDS, OLDEST_ROUNDS)
     gc.freeze()
-    trio.run(_serve, int(arguments[1]))
+    trio.run(Worker(FeedChannel(int(arguments[1])), config).run)
+    logging.shutdown()
     return 0
 
 

@@ -18,6 +18,7 @@ from mesh.runtime import tls
 from mesh.wire.feed import Certificate
 
 WAIT_SECONDS: Final = 10.0
+MOST_WISHES: Final = 1024
 
 
 class CertificateMissingError(UnavailableError):
@@ -31,33 +32,43 @@ class Credential:
     """One identity's certificate and what TLS needs of it."""
 
     certificate: Certificate
+    pqc_only: bool
 
     @cached_property
     def server(self) -> SSL.Context:
         """For connections that come to the workload."""
         held = self.certificate
-        return tls.server_context(held.key, held.chain, held.roots)
+        return tls.server_context(held.key, held.chain, held.roots, pqc_only=self.pqc_only)
 
     @cached_property
     def client(self) -> SSL.Context:
         """For connections that the workload makes."""
         held = self.certificate
-        return tls.client_context(held.key, held.chain, held.roots)
+        return tls.client_context(held.key, held.chain, held.roots, pqc_only=self.pqc_only)
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    arrived: trio.Event
+    until: float
+    """When to ask again."""
 
 
 class Credentials:
     """What the control process has sent; whoever needs more says so."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, *, pqc_only: bool = False) -> None:
+        """Start with nothing; `pqc_only` refuses every key exchange that is not post-quantum."""
+        self._pqc_only = pqc_only
         self._held: dict[Identity, Credential] = {}
         self._reasons: dict[Identity, str] = {}
-        self._waiting: dict[Identity, trio.Event] = {}
-        self.wanted, self.wishes = trio.open_memory_channel[Identity](1024)
+        self._waiting: dict[Identity, _Wish] = {}
+        self._wanted, self.wishes = trio.open_memory_channel[Identity](MOST_WISHES)
+        """`wishes` is where to read whose certificates are waited for."""
 
     def put(self, certificate: Certificate) -> None:
         """Use this one from the next handshake on."""
-        self._held[certificate.identity] = Credential(certificate)
+        self._held[certificate.identity] = Credential(certificate, self._pqc_only)
         self._reasons.pop(certificate.identity, None)
         self._wake(certificate.identity)
 
@@ -83,18 +94,32 @@ class Credentials:
         """
         if (held := self._held.get(identity)) is not None:
             return held
-        arrived = self._waiting.setdefault(identity, trio.Event())
-        try:
-            self.wanted.send_nowait(identity)
-        except trio.WouldBlock:
-            raise CertificateMissingError(f"too many certificates are awaited: {identity}") from None
         with trio.move_on_after(WAIT_SECONDS):
-            await arrived.wait()
+            await self._wish(identity).wait()
         if (held := self._held.get(identity)) is not None:
             return held
         reason = self._reasons.get(identity, f"none came within {WAIT_SECONDS:g} s")
         raise CertificateMissingError(f"no certificate for {identity}: {reason}")
 
+    def awaited(self) -> tuple[Identity, ...]:
+        """Whose certificates connections wait for: to be told to a new control process."""
+        return tuple(self._waiting)
+
+    def _wish(self, identity: Identity) -> trio.Event:
+        """What happens when there is news; asked for once while somebody waits."""
+        now = trio.current_time()
+        wish = self._waiting.get(identity)
+        if wish is not None and now < wish.until:
+            return wish.arrived
+        try:
+            self._wanted.send_nowait(identity)
+        except trio.WouldBlock:
+            raise CertificateMissingError(f"too many are awaited already: {identity}") from None
+        if wish is None:
+            wish = self._waiting[identity] = _Wish(trio.Event(), now)
+        wish.until = now + WAIT_SECONDS
+        return wish.arrived
+
     def _wake(self, identity: Identity) -> None:
-        if (arrived := self._waiting.pop(identity, None)) is not None:
-            arrived.set()
+        if (wish := self._waiting.pop(identity, None)) is not None:
+            wish.arrived.set()

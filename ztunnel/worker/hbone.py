@@ -1,10 +1,11 @@
-"""HBONE between two node proxies: the CONNECT request and its answers (classic CONNECT, RFC 9113 8.5)."""
+"""HBONE between two node proxies: CONNECT and its answers (the classic one, RFC 9113 8.5)."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from mesh.errors import PeerError
 from mesh.model.address import SocketAddress
-from mesh.model.workload import Workload, WorkloadType
+from mesh.model.workload import Locality, Workload, WorkloadType
 from mesh.wire.http2.events import Headers
 
 _TYPE_KEYS: Final = {
@@ -13,6 +14,9 @@ _TYPE_KEYS: Final = {
     WorkloadType.POD: "k8s.pod.name",
     WorkloadType.JOB: "k8s.job.name",
 }
+
+
+ACCEPTED: Final[Headers] = ((b":status", b"200"),)
 
 
 class ConnectRefusedError(PeerError):
@@ -31,11 +35,9 @@ class ConnectUnansweredError(PeerError):
 
     code = "connect_unanswered"
 
-    def __init__(self, seconds: float, reset: int | None) -> None:
-        """Keep the reset's code, None when there was just silence."""
-        what = f"none within {seconds:g} s" if reset is None else f"reset with code {reset}"
+    def __init__(self, what: str) -> None:
+        """Say what happened instead."""
         super().__init__(f"no answer to CONNECT: {what}")
-        self.reset = reset
 
 
 def baggage(workload: Workload) -> str:
@@ -81,9 +83,49 @@ def request(
     return headers
 
 
-def status(code: int) -> Headers:
-    """A response's head."""
-    return ((b":status", str(code).encode()),)
+def caller(text: str) -> Workload | None:
+    """The workload that a `baggage` header describes, as far as it does; None when it does not.
+
+    For logs and metrics only: anybody can write such a header.
+    """
+    found = dict(_pairs(text))
+    kind, name = next(
+        ((kind, found[key]) for kind, key in _TYPE_KEYS.items() if key in found),
+        (WorkloadType.DEPLOYMENT, ""),
+    )
+    if not name and "k8s.namespace.name" not in found:
+        return None
+    return Workload(
+        uid="",
+        name=name,
+        namespace=found.get("k8s.namespace.name", ""),
+        workload_name=name,
+        workload_type=kind,
+        canonical_name=found.get("service.name", ""),
+        canonical_revision=found.get("service.version", ""),
+        cluster_id=found.get("k8s.cluster.name", ""),
+        locality=Locality(found.get("cloud.region", ""), found.get("cloud.availability_zone", "")),
+        services={},
+    )
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for member in text.split(","):
+        name, equals, value = member.partition(";")[0].partition("=")
+        if equals:
+            yield name.strip(), value.strip()
+
+
+def accepted(workload: Workload | None) -> Headers:
+    """The 200, with `baggage` about who has answered unless that is None."""
+    if workload is None:
+        return ACCEPTED
+    return (*ACCEPTED, (b"baggage", baggage(workload).encode()))
+
+
+def refused(status: int) -> Headers:
+    """Any other answer; it has no body."""
+    return ((b":status", str(status).encode()),)
 
 
 def check_accepted(response: Headers) -> None:

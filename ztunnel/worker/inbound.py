@@ -1,48 +1,118 @@
-"""15008: HBONE that comes to a pod. Authenticate, and for each CONNECT: check, authorise, dial, relay."""
+"""15008: HBONE that comes to a pod. For each CONNECT: check, authorise, dial, answer, relay.
+
+The application is dialled before the answer: a 200 says that it has accepted.
+"""
 
 import logging
 import socket
-from dataclasses import dataclass
+from typing import Final
 
 import trio
 
-from mesh.errors import DeniedError, MeshError
+from mesh.errors import MeshError
 from mesh.model.address import SocketAddress
+from mesh.model.identity import Identity
+from mesh.model.workload import Workload
+from mesh.observe.access_log import (
+    REFUSED,
+    ConnectionRecord,
+    ConnectionSecurity,
+    Direction,
+    refusal_fields,
+)
 from mesh.policy.authorize import ConnectionFacts
-from mesh.routing.inbound import Dial, Refusal, admit
+from mesh.routing.inbound import Dial as Admitted
+from mesh.routing.inbound import Refusal, admit
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
+from mesh.wire import proxy_protocol
 from mesh.wire.http2.events import Headers
-from mesh.wire.http2.frames import Role
+from mesh.wire.http2.frames import ErrorCode, Role
 from mesh.wire.http2.streams import Stream
 from ztunnel.worker import hbone, sockets
+from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
-from ztunnel.worker.flow import Flow, PolicyDeniedError, describe
+from ztunnel.worker.dial import ConnectFailedError, Dial, Way, source_for
+from ztunnel.worker.failures import (
+    ConnectInvalidError,
+    PolicyDeniedError,
+    code_of,
+    describe,
+)
+from ztunnel.worker.flow import Flow, Flows
 from ztunnel.worker.local import LocalWorkload
 from ztunnel.worker.secure import secure
 
-log = logging.getLogger(__name__)
+UNAUTHORIZED: Final = 401
+UNAVAILABLE: Final = 503
+
+access_log = logging.getLogger("access")
 
 
-class ConnectInvalidError(DeniedError):
-    """A CONNECT that cannot be served; `status` is the answer."""
+class Request:
+    """One CONNECT and the tunnel that it came by."""
 
-    code = "connect_invalid"
+    __slots__ = ("far", "headers", "near", "stream", "tunnel", "waiting")
 
-    def __init__(self, status: int, reason: str) -> None:
-        """Keep the status."""
-        super().__init__(reason)
-        self.status = status
+    def __init__(
+        self, peer: "Peer", tunnel: Tunnel, stream: Stream, headers: Headers, *, end: bool
+    ) -> None:
+        """Nothing is answered yet."""
+        self.near = peer.near
+        self.far = peer.far
+        self.tunnel = tunnel
+        self.stream = stream
+        self.headers = dict(headers)
+        self.waiting: WaitingStream | None = None
+        if end:
+            self.wait().ended = True
+
+    def wait(self) -> WaitingStream:
+        """Keep what comes, until the application is there."""
+        if self.waiting is None:
+            self.waiting = WaitingStream()
+            self.tunnel.hand_over(self.stream, self.waiting)
+        return self.waiting
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer with the error's status, and be done with the stream."""
+        match error:
+            case ConnectInvalidError(refusal=refusal):
+                status = refusal.status
+            case PolicyDeniedError():
+                status = UNAUTHORIZED
+            case _:
+                status = UNAVAILABLE
+        self.tunnel.answer(self.stream, hbone.refused(status), end=True)
+        # The answer is whole: the client need not send the rest (RFC 9113 section 8.1).
+        self.tunnel.reset(self.stream, ErrorCode.NO_ERROR)
+        if self.waiting is not None:
+            self.tunnel.forget(self.waiting)
+
+
+class Peer:
+    """The two addresses of a tunnel's TCP connection."""
+
+    __slots__ = ("far", "near")
+
+    def __init__(self, near: SocketAddress, far: SocketAddress) -> None:
+        """`near` is the pod's."""
+        self.near = near
+        self.far = far
 
 
 class Inbound:
     """The HBONE server side of one pod."""
 
-    def __init__(self, context: Context, local: LocalWorkload, netns: int) -> None:
-        """Serve connections to the pod in `netns`, which stays its owner's."""
+    def __init__(
+        self, context: Context, local: LocalWorkload, way: Way, flows: Flows, spawn: Spawn
+    ) -> None:
+        """Serve tunnels to the pod."""
         self._context = context
         self._local = local
-        self._netns = netns
+        self._way = way
+        self._flows = flows
+        self._spawn = spawn
         self._tunnels: dict[Tunnel, None] = {}
 
     def tick(self) -> None:
@@ -55,71 +125,137 @@ class Inbound:
         for tunnel in list(self._tunnels):
             tunnel.drain()
 
-    async def serve(self, accepted: socket.socket) -> None:
-        """One accepted connection, from handshake to end."""
-        closed = trio.Event()
-        async with trio.open_nursery() as nursery:
+    def close(self) -> None:
+        """End every tunnel."""
+        for tunnel in list(self._tunnels):
+            tunnel.close()
 
-            def connect(tunnel: Tunnel, stream: Stream, headers: Headers, end: bool) -> None:
-                waiting = WaitingStream()
-                waiting.ended = end
-                tunnel.hand_over(stream, waiting)
-                nursery.start_soon(self._connect, _Request(tunnel, stream, headers, waiting, near, far))
+    def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
+        """One accepted connection; the handshake needs a task."""
+        self._spawn(self._shake_hands, accepted, sockets.address_of(peer))
 
-            try:
-                sockets.tune(accepted, keepalive=False)
-                near = sockets.address_of(accepted.getsockname())
-                far = sockets.address_of(accepted.getpeername())
-                identity = (await self._local.wait()).identity
-                credential = await self._context.credentials.of(identity)
-                tunnel = await secure(
-                    self._context,
-                    Role.SERVER,
-                    credential,
-                    accepted,
-                    on_stream=connect,
-                    on_close=lambda _tunnel, _reason: closed.set(),
-                )
-            except (MeshError, OSError) as error:
-                accepted.close()
-                log.warning("connection failed: %s", describe(error))
-                return
-            except BaseException:
-                accepted.close()
-                raise
+    async def _shake_hands(self, accepted: socket.socket, far: SocketAddress) -> None:
+        near = far
+        try:
+            sockets.tune(accepted, None)
+            near = sockets.address_of(accepted.getsockname())
+            tunnel = await self._tunnel(accepted, Peer(near, far))
+        except (MeshError, OSError) as error:
+            accepted.close()
+            self._tell(near, far, error)
+        except BaseException:
+            accepted.close()
+            raise
+        else:
             self._tunnels[tunnel] = None
-            try:
-                await closed.wait()
-            finally:
-                del self._tunnels[tunnel]
-                tunnel.close()
 
-    async def _connect(self, request: "_Request") -> None:
-        flow = Flow(self._context, "inbound", request.far)
+    async def _tunnel(self, accepted: socket.socket, peer: Peer) -> Tunnel:
+        def on_stream(tunnel: Tunnel, stream: Stream, headers: Headers, end: bool) -> None:  # noqa: FBT001 - the tunnel's own signature
+            self._connect(Request(peer, tunnel, stream, headers, end=end))
+
+        workload = await self._local.wait()
+        return await secure(
+            self._context,
+            Role.SERVER,
+            await self._context.credentials.of(workload.identity),
+            accepted,
+            on_stream=on_stream,
+            on_close=lambda tunnel, _reason: self._forget(tunnel),
+        )
+
+    def _forget(self, tunnel: Tunnel) -> None:
+        self._tunnels.pop(tunnel, None)
+
+    def _tell(self, near: SocketAddress, far: SocketAddress, error: BaseException) -> None:
+        """Of a tunnel that was not made."""
+        record = ConnectionRecord(
+            direction=Direction.INBOUND,
+            source_address=far,
+            destination_address=near,
+            error=describe(error),
+        )
+        fields = {**dict(refusal_fields(record)), "code": code_of(error)}
+        access_log.warning(REFUSED, extra=fields)
+
+    # One CONNECT.
+
+    def _connect(self, request: Request) -> None:
+        record = ConnectionRecord(
+            direction=Direction.INBOUND,
+            source_address=request.far,
+            destination_address=request.near,
+        )
+        flow = Flow(self._context, self._flows, record, request.refuse)
         with flow:
-            try:
-                await self._relay(flow, request)
-            except MeshError as error:
-                status = error.status if isinstance(error, ConnectInvalidError) else 503
-                status = 401 if isinstance(error, PolicyDeniedError) else status
-                request.tunnel.answer(request.stream, hbone.status(status), end=True)
-                request.tunnel.abandon(request.stream, request.waiting)
-                raise
+            decision = admit(
+                self._context.world,
+                self._local.now(),
+                request.headers,
+                request.near,
+                loopback=self._context.config.localhost_app_tunnel,
+            )
+            if isinstance(decision, Refusal):
+                raise ConnectInvalidError(decision)
+            local = self._local.known()
+            self._note(flow, request, local, decision)
+            flow.authorise(
+                ConnectionFacts(request.tunnel.peer, request.far.ip, decision.destination), local
+            )
+            self._dial(flow, request, local, decision)
 
-    async def _relay(self, flow: Flow, request: "_Request") -> None:
-        local = self._local.now()
-        peer = request.tunnel.peer
-        decision = admit(self._context.world, local, dict(request.headers), request.near)
-        if isinstance(decision, Refusal):
-            raise ConnectInvalidError(decision.status, decision.reason)
-        flow.goes_to(decision.destination, local, decision.service)
-        flow.comes_from(self._context.world.workload_at(self._context.network, request.far.ip))
-        flow.secured_by(peer, local.identity)
-        flow.authorise(ConnectionFacts(peer, request.far.ip, decision.destination), local.uid)
-        spoofed = request.far.ip if request.far.ip != decision.destination.ip else None
-        application = await sockets.dial(self._netns, decision.destination, spoofed)
-        request.tunnel.answer(request.stream, hbone.status(200))
-        await flow.relay(
+    def _note(self, flow: Flow, request: Request, local: Workload, decision: Admitted) -> None:
+        record, headers = flow.record, request.headers
+        record.hbone_address = headers[b":authority"].decode("latin-1")
+        record.destination = local
+        record.service = decision.service
+        record.source = self._caller(request, request.tunnel.peer, decision)
+        record.source_identity, record.destination_identity = request.tunnel.peer, local.identity
+        record.security = ConnectionSecurity.MUTUAL_TLS
+        flow.is_known = True
+
+    def _caller(self, request: Request, peer: Identity, decision: Admitted) -> Workload | None:
+        """Who calls: by the address where that says anything, else as the caller describes it."""
+        config = self._context.config
+        if not decision.from_gateway:
+            found = self._context.world.workload_at(config.network, request.far.ip)
+            if found is not None and found.identity == peer:
+                return found
+        return hbone.caller(request.headers.get(b"baggage", b"").decode("latin-1"))
+
+    def _dial(self, flow: Flow, request: Request, local: Workload, decision: Admitted) -> None:
+        source = source_for(self._way, request.far.ip, decision.connect_to)
+        dialling = Dial(self._way, decision.connect_to, source)
+        if dialling.connected:
+            self._carry(flow, request, local, decision, dialling.connection)
+        else:
+            request.wait()
+            self._spawn(self._dial_later, flow, request, local, decision, dialling)
+
+    async def _dial_later(
+        self, flow: Flow, request: Request, local: Workload, decision: Admitted, dialling: Dial
+    ) -> None:
+        with flow:
+            application = await dialling.wait()
+            self._carry(flow, request, local, decision, application)
+
+    def _carry(
+        self,
+        flow: Flow,
+        request: Request,
+        local: Workload,
+        decision: Admitted,
+        application: socket.socket,
+    ) -> None:
+        try:
+            flow.check()
+            if decision.proxy_target is not None:
+                _introduce(application, request, decision.proxy_target)
+        except BaseException:
+            application.close()
+            raise
+        told = local if self._context.config.enable_response_baggage else None
+        request.tunnel.answer(request.stream, hbone.accepted(told))
+        flow.carry(
             lambda on_end: StreamRelay(
                 self._context.reactor,
                 application,
@@ -131,13 +267,8 @@ class Inbound:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One CONNECT and the connection that it came on."""
-
-    tunnel: Tunnel
-    stream: Stream
-    headers: Headers
-    waiting: WaitingStream
-    near: SocketAddress
-    far: SocketAddress
+def _introduce(application: socket.socket, request: Request, target: SocketAddress) -> None:
+    """Send the PROXY header: a few hundred octets into an empty buffer, which takes them all."""
+    octets = proxy_protocol.header(request.far, target, request.tunnel.peer)
+    if application.send(octets) != len(octets):
+        raise ConnectFailedError("the application took no PROXY header")

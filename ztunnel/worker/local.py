@@ -5,10 +5,9 @@ from typing import Final
 import trio
 
 from mesh.errors import UnavailableError
-from mesh.model.identity import Identity
 from mesh.model.workload import Workload
+from mesh.state.world import World
 from mesh.wire.feed import PodInfo
-from ztunnel.worker.context import Context
 
 WAIT_SECONDS: Final = 5.0
 
@@ -22,17 +21,18 @@ class WorkloadUnknownError(UnavailableError):
 class LocalWorkload:
     """Finds the pod's workload in the state, and waits for it while the pod is new."""
 
-    def __init__(self, context: Context, info: PodInfo) -> None:
-        """`info` is what the agent says; the state says the rest."""
-        self._context = context
+    def __init__(self, world: World, changed: trio.lowlevel.ParkingLot, info: PodInfo) -> None:
+        """`info` is what the agent says; the state says the rest, and `changed` when it changes."""
+        self._world = world
+        self._changed = changed
         self._info = info
         self._uid = ""
 
     def now(self) -> Workload | None:
         """The workload as of this moment; None while (or once) the state has none."""
-        workload = self._context.world.workload(self._uid) if self._uid else None
+        workload = self._world.workload(self._uid) if self._uid else None
         if workload is None:
-            workload = self._context.world.pod(
+            workload = self._world.pod(
                 self._info.namespace, self._info.name, self._info.service_account
             )
             self._uid = workload.uid if workload else ""
@@ -48,17 +48,17 @@ class LocalWorkload:
             return workload
         with trio.move_on_after(WAIT_SECONDS):
             while True:
-                await self._context.changed.park()
+                await self._changed.park()
                 if (workload := self.now()) is not None:
                     return workload
         pod = f"{self._info.namespace}/{self._info.name}"
         raise WorkloadUnknownError(
-            f"the control plane has not told of pod {pod} within {WAIT_SECONDS:g} s"
+            "failed to fetch information about local workload: "
+            f"timed out waiting for workload {pod} from xds"
         )
 
-    @property
-    def identity(self) -> Identity:
-        """Who the pod is.
+    def known(self) -> Workload:
+        """The workload as of this moment.
 
         Raises:
             WorkloadUnknownError: the control plane does not know the pod.
@@ -66,4 +66,4 @@ class LocalWorkload:
         if (workload := self.now()) is None:
             pod = f"{self._info.namespace}/{self._info.name}"
             raise WorkloadUnknownError(f"the control plane does not know pod {pod}")
-        return workload.identity
+        return workload

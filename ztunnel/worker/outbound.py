@@ -1,19 +1,21 @@
-"""15001: what a pod's application sends. Decide, tunnel (or pass through), relay, log."""
+"""15001: what a pod's application sends. Decide, tunnel (or pass through), relay, log.
+
+1. Most connections need no task: the state says where to, the pool has a tunnel, and the answer to
+   CONNECT is called back. Only what has to wait gets one.
+2. A tunnel that turns out to be dead, or that the peer closes, before CONNECT was answered has
+   served nobody: the connection is decided anew, once. After a 200 nothing is ever repeated.
+"""
 
 import random
 import socket
+from functools import partial
 from typing import Final
 
-import trio
-
-from mesh.errors import DeniedError, MeshError, UnavailableError
+from mesh.errors import MeshError
 from mesh.model.address import SocketAddress
 from mesh.model.names import OWN_PORTS
-from mesh.model.workload import Workload
-from mesh.runtime.http2_transport import Tunnel, TunnelBrokenError
-from mesh.runtime.pool import Pool, PoolKey
-from mesh.runtime.relay.plain import SocketRelay
-from mesh.runtime.relay.stream import StreamRelay, WaitingStream
+from mesh.model.workload import Service, Workload
+from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
 from mesh.routing.outbound import (
     Decision,
     DoubleHbone,
@@ -24,185 +26,228 @@ from mesh.routing.outbound import (
     Refused,
     choose,
 )
+from mesh.runtime.http2_transport import Tunnel
+from mesh.runtime.pool import DestinationChangedError, Limits, Pool, PoolKey
+from mesh.runtime.relay.plain import SocketRelay, close
+from mesh.runtime.relay.stream import StreamRelay, WaitingStream
+from mesh.wire.http2.errors import GoingAwayError, StreamsExhaustedError
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import Role
-from mesh.wire.http2.streams import Stream
 from ztunnel.worker import hbone, sockets
+from ztunnel.worker.call import Call, Spawn
 from ztunnel.worker.context import Context
-from ztunnel.worker.flow import Flow
+from ztunnel.worker.dial import ConnectTimedOutError, Dial, Way, dial
+from ztunnel.worker.double import DoubleTunnel
+from ztunnel.worker.failures import HboneBlockedError, RouteRefusedError, SelfCallError
+from ztunnel.worker.flow import Flow, Flows
 from ztunnel.worker.local import LocalWorkload
+from ztunnel.worker.pending import UNSERVED, Pending
 from ztunnel.worker.secure import secure
 
-ANSWER_SECONDS: Final = 15.0
-"""How long CONNECT may take: the peer itself gives the application 10 s."""
-
-
-class SelfCallError(DeniedError):
-    """A connection to one of the proxy's own ports."""
-
-    code = "self_call"
-
-
-class DestinationRefusedError(UnavailableError):
-    """The routing has no way to the destination."""
-
-    code = "destination_refused"
+MOST_ATTEMPTS: Final = 2
+_UNSERVED: Final = (
+    *UNSERVED,
+    DestinationChangedError,
+    GoingAwayError,
+    StreamsExhaustedError,
+)
 
 
 class Outbound:
     """The outbound side of one pod."""
 
-    def __init__(self, context: Context, local: LocalWorkload, netns: int) -> None:
-        """Serve connections of the pod in `netns`, which stays its owner's."""
+    def __init__(
+        self, context: Context, local: LocalWorkload, way: Way, flows: Flows, spawn: Spawn
+    ) -> None:
+        """Serve what the pod's applications open."""
         self._context = context
         self._local = local
-        self._netns = netns
-        self.pool = Pool(self._dial_tunnel)
+        self._way = way
+        self._flows = flows
+        self._spawn = spawn
+        limits = Limits(context.config.pool_max_streams, context.config.pool_unused_release_s)
+        self._pool = Pool(self._dial_tunnel, limits)
 
     def close(self) -> None:
         """End every tunnel."""
-        self.pool.close()
+        self._pool.close()
 
-    async def serve(self, accepted: socket.socket) -> None:
-        """One accepted connection, from decision to log line."""
-        flow = Flow(self._context, "outbound", sockets.address_of(accepted.getpeername()), accepted)
+    def tick(self) -> None:
+        """Keep-alive, and no tunnel for nobody."""
+        self._pool.tick()
+        self._pool.sweep()
+
+    def evict(self, workloads: set[str]) -> None:
+        """These have changed: no new stream on a tunnel to somebody else's address or identity."""
+        self._pool.evict(workloads, self._fits)
+
+    def _fits(self, key: PoolKey) -> bool:
+        workload = self._context.world.workload(key.workload)
+        return (
+            workload is not None
+            and key.connect_to.ip in workload.addresses
+            and workload.identity in key.expected
+        )
+
+    def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
+        """One accepted connection, until it is relayed, ended, or has a task."""
+        try:
+            sockets.tune(accepted, self._context.config.keepalive)
+            source = sockets.address_of(peer)
+            destination = sockets.original_destination(accepted, source)
+        except OSError:  # it has gone before it began
+            accepted.close()
+            return
+        record = ConnectionRecord(
+            direction=Direction.OUTBOUND,
+            source_address=source,
+            destination_address=destination,
+        )
+        flow = Flow(self._context, self._flows, record, lambda _error: close(accepted, reset=True))
+        call = Call(flow, accepted, destination)
         with flow:
-            sockets.tune(accepted, keepalive=True)
-            destination = sockets.original_destination(accepted)
-            flow.destination = destination
-            if destination.port in OWN_PORTS and destination.ip[0] in (0, 127):
-                raise SelfCallError("attempted recursive call to ourselves")
-            source = await self._local.wait()
-            flow.comes_from(source)
-            decision = choose(
-                self._context.world,
-                source,
-                destination,
-                network=self._context.network,
-                chance=random.randrange,
-            )
-            await self._carry(flow, accepted, source, decision)
+            if (workload := self._local.now()) is not None:
+                self._route(call, workload)
+            else:
+                self._spawn(self._route_later, call)
 
-    async def _carry(
-        self, flow: Flow, accepted: socket.socket, source: Workload, decision: Decision
-    ) -> None:
+    async def _route_later(self, call: Call) -> None:
+        with call.flow:
+            workload = await self._local.wait()
+            call.flow.check()
+            self._route(call, workload)
+
+    def _route(self, call: Call, source: Workload) -> None:
+        destination = call.destination
+        if destination.port in OWN_PORTS and destination.ip in source.addresses:
+            raise SelfCallError
+        decision = choose(
+            self._context.world,
+            source,
+            destination,
+            network=self._context.config.network,
+            chance=random.randrange,
+        )
+        call.flow.record.source = source
+        self._obey(call, source, decision)
+
+    def _obey(self, call: Call, source: Workload, decision: Decision) -> None:
         match decision:
-            case Passthrough(destination=destination):
-                await self._plain(flow, accepted, destination)
-            case PlainTcp():
-                flow.goes_to(decision.destination, decision.workload, decision.service)
-                await self._plain(flow, accepted, decision.destination)
             case Hbone():
-                flow.goes_to(decision.connect_to, decision.workload, decision.service)
-                await self._tunnelled(flow, accepted, source, decision)
+                _know(call, decision.connect_to, decision.workload, decision.service)
+                call.flow.record.hbone_address = decision.authority
+                self._tunnel(call, source, decision)
+            case PlainTcp():
+                _know(call, decision.destination, decision.workload, decision.service)
+                self._plain(call, decision.destination)
+            case Passthrough():
+                _know(call, decision.destination, None, None)
+                self._plain(call, decision.destination)
             case DoubleHbone():
-                await self._double(flow, accepted, source, decision)
+                _know(call, decision.connect_to, None, decision.service)
+                call.flow.record.hbone_address = decision.authority
+                double = DoubleTunnel(self._context, self._pool, source, decision)
+                self._spawn(double.carry, call)
             case NeedsResolution():
-                raise DestinationRefusedError(f"{decision} needs a resolver")
-            case Refused(code=code, reason=reason):
-                flow.flag = decision.flag
-                raise DestinationRefusedError(f"{reason} ({code})")
+                self._spawn(self._resolve, call, source, decision)
+            case Refused():
+                raise RouteRefusedError(decision)
 
-    async def _plain(
-        self, flow: Flow, accepted: socket.socket, destination: SocketAddress
-    ) -> None:
-        far = await sockets.dial(self._netns, destination)
-        await flow.relay(
-            lambda on_end: SocketRelay(
-                self._context.reactor, self._context.scratch, accepted, far, on_end
-            )
+    async def _resolve(self, call: Call, source: Workload, question: NeedsResolution) -> None:
+        with call.flow:
+            addresses = await self._context.resolver.addresses(question.hostname)
+            call.flow.check()
+            self._obey(call, source, question.fitting(addresses, random.randrange))
+
+    # In plain text.
+
+    def _plain(self, call: Call, destination: SocketAddress) -> None:
+        dialling = Dial(self._way, destination)
+        if dialling.connected:
+            self._join(call, dialling.connection)
+        else:
+            self._spawn(self._join_later, call, dialling)
+
+    async def _join_later(self, call: Call, dialling: Dial) -> None:
+        with call.flow:
+            self._join(call, await dialling.wait())
+
+    def _join(self, call: Call, far: socket.socket) -> None:
+        context = self._context
+        call.flow.carry(
+            lambda on_end: SocketRelay(context.reactor, context.scratch, call.accepted, far, on_end)
         )
 
-    async def _tunnelled(
-        self, flow: Flow, accepted: socket.socket, source: Workload, decision: Hbone
+    # By the tunnel.
+
+    def _tunnel(self, call: Call, source: Workload, decision: Hbone) -> None:
+        key = PoolKey(decision.connect_to, decision.workload.uid, decision.expected)
+        tunnel = self._pool.ready(key)
+        if tunnel is not None:
+            self._connect(call, source, decision, tunnel)
+        else:
+            self._spawn(self._tunnel_later, call, source, decision, key)
+
+    async def _tunnel_later(
+        self, call: Call, source: Workload, decision: Hbone, key: PoolKey
     ) -> None:
-        uid = decision.workload.uid if decision.workload else ""
-        tunnel = await self.pool.tunnel(
-            PoolKey(decision.connect_to, uid, frozenset(decision.expected))
-        )
+        with call.flow:
+            try:
+                tunnel = await self._pool.tunnel(key)
+                call.flow.check()
+                self._connect(call, source, decision, tunnel)
+            except _UNSERVED as error:
+                self._once_more(call, source, error)
+
+    def _connect(self, call: Call, source: Workload, decision: Hbone, tunnel: Tunnel) -> None:
         service = decision.service.hostname if decision.service else ""
-        head = hbone.request(decision.authority, flow.source, source, service=service)
-        stream, waiting = await self._connect(tunnel, head)
-        flow.secured_by(source.identity, tunnel.peer)
-        await flow.relay(
-            lambda on_end: StreamRelay(
-                self._context.reactor, accepted, tunnel, stream, waiting, on_end
-            )
+        request = hbone.request(
+            decision.authority, call.flow.record.source_address, source, service=service
+        )
+        Pending(
+            self._context.deadlines,
+            tunnel,
+            request,
+            partial(self._answered, call, source),
+            partial(self._unanswered, call, source),
         )
 
-    async def _double(
-        self, flow: Flow, accepted: socket.socket, source: Workload, decision: DoubleHbone
-    ) -> None:
-        """A tunnel of its own inside a stream to the gateway, which cannot read it."""
-        outer = await self.pool.tunnel(
-            PoolKey(decision.connect_to, decision.gateway, frozenset(decision.expected))
-        )
-        service = decision.service.hostname
-        head = hbone.request(decision.authority, flow.source, source, service=service)
-        stream, waiting = await self._connect(outer, head)
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        far.setblocking(False)
-        carrier = StreamRelay(
-            self._context.reactor, far, outer, stream, waiting, lambda _ending: None
-        )
-        try:
-            credential = await self._context.credentials.of(source.identity)
-            inner = await secure(
-                self._context,
-                Role.CLIENT,
-                credential,
-                near,
-                expected=decision.inner_expected,
-                on_close=lambda _tunnel, _reason: None,
-            )
-        except BaseException:
-            near.close()
-            carrier.stop()
-            raise
-        try:
-            head = hbone.request(
-                decision.authority,
-                flow.source,
-                source,
-                service=service,
-                network=self._context.network,
-            )
-            inner_stream, inner_waiting = await self._connect(inner, head)
-            flow.secured_by(source.identity, inner.peer)
-            await flow.relay(
+    def _answered(self, call: Call, source: Workload, pending: Pending, _head: Headers) -> None:
+        with call.flow:
+            tunnel, record = pending.tunnel, call.flow.record
+            record.source_identity, record.destination_identity = source.identity, tunnel.peer
+            record.security = ConnectionSecurity.MUTUAL_TLS
+            early: WaitingStream | None = None
+            if pending.ended:
+                early = WaitingStream()
+                early.ended = True
+            call.flow.carry(
                 lambda on_end: StreamRelay(
-                    self._context.reactor, accepted, inner, inner_stream, inner_waiting, on_end
+                    self._context.reactor, call.accepted, tunnel, pending.stream, early, on_end
                 )
             )
-        finally:
-            inner.close()
 
-    async def _connect(self, tunnel: Tunnel, head: Headers) -> tuple[Stream, WaitingStream]:
-        """Open a stream and wait for the 200.
+    def _unanswered(
+        self, call: Call, source: Workload, _pending: Pending, error: MeshError
+    ) -> None:
+        with call.flow:
+            if not isinstance(error, UNSERVED):
+                raise error
+            self._once_more(call, source, error)
 
-        Raises:
-            ConnectRefusedError, TunnelBrokenError: no 200 came.
-        """
-        waiting = WaitingStream()
-        stream = tunnel.open(head, waiting)
-        try:
-            with trio.move_on_after(ANSWER_SECONDS):
-                await waiting.answered.wait()
-            if waiting.gone:
-                raise TunnelBrokenError("the tunnel broke before the peer answered CONNECT")
-            if not waiting.response:
-                raise hbone.ConnectUnansweredError(ANSWER_SECONDS, waiting.code)
-            hbone.check_accepted(waiting.response)
-        except BaseException:
-            tunnel.abandon(stream, waiting)
-            raise
-        return stream, waiting
+    def _once_more(self, call: Call, source: Workload, error: MeshError) -> None:
+        call.attempts += 1
+        if call.attempts >= MOST_ATTEMPTS:
+            raise error
+        call.flow.check()
+        self._route(call, self._local.now() or source)
 
     async def _dial_tunnel(self, key: PoolKey) -> Tunnel:
-        identity = self._local.identity
-        credential = await self._context.credentials.of(identity)
-        connection = await sockets.dial(self._netns, key.connect_to)
+        credential = await self._context.credentials.of(self._local.known().identity)
+        try:
+            connection = await dial(self._way, key.connect_to)
+        except ConnectTimedOutError as error:
+            raise HboneBlockedError(str(error)) from error
         try:
             return await secure(
                 self._context,
@@ -216,6 +261,15 @@ class Outbound:
             connection.close()
             raise
 
-    def _tunnel_closed(self, tunnel: Tunnel, reason: MeshError | None) -> None:
-        del reason  # each stream's own line names its ending
-        self.pool.forget(tunnel)
+    def _tunnel_closed(self, tunnel: Tunnel, _reason: MeshError | None) -> None:
+        self._pool.forget(tunnel)  # each stream's own line names its ending
+
+
+def _know(
+    call: Call, address: SocketAddress, workload: Workload | None, service: Service | None
+) -> None:
+    record = call.flow.record
+    record.destination_address = address
+    record.destination = workload
+    record.service = service
+    call.flow.is_known = True

@@ -2,44 +2,85 @@
 
 import socket
 
-from mesh.errors import DeniedError
 from mesh.model.names import OWN_PORTS
+from mesh.model.workload import Workload
+from mesh.observe.access_log import ConnectionRecord, Direction
 from mesh.policy.authorize import ConnectionFacts
-from mesh.runtime.relay.plain import SocketRelay
+from mesh.routing.inbound import likely_service
+from mesh.runtime.relay.plain import SocketRelay, close
 from ztunnel.worker import sockets
+from ztunnel.worker.call import Call, Spawn
 from ztunnel.worker.context import Context
-from ztunnel.worker.flow import Flow
+from ztunnel.worker.dial import Dial, Way, source_for
+from ztunnel.worker.failures import SelfCallError
+from ztunnel.worker.flow import Flow, Flows
 from ztunnel.worker.local import LocalWorkload
-from ztunnel.worker.outbound import SelfCallError
 
 
 class Passthrough:
     """The plain-text inbound side of one pod."""
 
-    def __init__(self, context: Context, local: LocalWorkload, netns: int) -> None:
-        """Serve connections to the pod in `netns`, which stays its owner's."""
+    def __init__(
+        self, context: Context, local: LocalWorkload, way: Way, flows: Flows, spawn: Spawn
+    ) -> None:
+        """Serve what comes to the pod without a tunnel."""
         self._context = context
         self._local = local
-        self._netns = netns
+        self._way = way
+        self._flows = flows
+        self._spawn = spawn
 
-    async def serve(self, accepted: socket.socket) -> None:
-        """One accepted connection, from judgement to log line."""
-        flow = Flow(self._context, "inbound", sockets.address_of(accepted.getpeername()), accepted)
+    def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
+        """One accepted connection, until it is relayed, ended, or has a task."""
+        try:
+            sockets.tune(accepted, self._context.config.keepalive)
+            source = sockets.address_of(peer)
+            destination = sockets.original_destination(accepted, source)
+        except OSError:  # it has gone before it began
+            accepted.close()
+            return
+        record = ConnectionRecord(
+            direction=Direction.INBOUND, source_address=source, destination_address=destination
+        )
+        flow = Flow(self._context, self._flows, record, lambda _error: close(accepted, reset=True))
+        call = Call(flow, accepted, destination)
         with flow:
-            sockets.tune(accepted, keepalive=True)
-            destination = sockets.original_destination(accepted)
-            flow.destination = destination
             if destination.port in OWN_PORTS:
-                raise SelfCallError("attempted recursive call to ourselves")
+                raise SelfCallError
+            if (workload := self._local.now()) is not None:
+                self._admit(call, workload)
+            else:
+                self._spawn(self._admit_later, call)
+
+    async def _admit_later(self, call: Call) -> None:
+        with call.flow:
             workload = await self._local.wait()
-            flow.goes_to(destination, workload, None)
-            flow.comes_from(
-                self._context.world.workload_at(self._context.network, flow.source.ip)
-            )
-            flow.authorise(ConnectionFacts(None, flow.source.ip, destination), workload.uid)
-            far = await sockets.dial(self._netns, destination, flow.source.ip)
-            await flow.relay(
-                lambda on_end: SocketRelay(
-                    self._context.reactor, self._context.scratch, accepted, far, on_end
-                )
-            )
+            call.flow.check()
+            self._admit(call, workload)
+
+    def _admit(self, call: Call, workload: Workload) -> None:
+        flow, world = call.flow, self._context.world
+        record = flow.record
+        caller = record.source_address.ip
+        record.destination = workload
+        record.service = likely_service(world, workload)
+        record.source = world.workload_at(self._context.config.network, caller)
+        flow.is_known = True
+        flow.authorise(ConnectionFacts(None, caller, call.destination), workload)
+        dialling = Dial(
+            self._way, call.destination, source_for(self._way, caller, call.destination)
+        )
+        if dialling.connected:
+            self._join(call, dialling.connection)
+        else:
+            self._spawn(self._join_later, call, dialling)
+
+    async def _join_later(self, call: Call, dialling: Dial) -> None:
+        with call.flow:
+            self._join(call, await dialling.wait())
+
+    def _join(self, call: Call, far: socket.socket) -> None:
+        context = self._context
+        call.flow.carry(
+            lambda on_end: SocketRelay(context.reactor, context.scratch, call.accepted, far, on_end)
+        )

@@ -1,90 +1,151 @@
-"""One enrolled pod: its listeners, its pool, and everything that lives and ends with it."""
+"""One enrolled pod: its listeners, its tunnels, and everything that lives and ends with it."""
 
-import logging
 import os
-import socket
 
 import trio
 
 from mesh.model.names import HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT
+from mesh.runtime.netns import netns_id
 from mesh.wire.feed import PodInfo
 from ztunnel.worker import sockets
-from ztunnel.worker.accept import accept_all
+from ztunnel.worker.accept import Acceptor, Serve
+from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
+from ztunnel.worker.dial import Way
+from ztunnel.worker.flow import Flows
 from ztunnel.worker.inbound import Inbound
 from ztunnel.worker.local import LocalWorkload
 from ztunnel.worker.outbound import Outbound
 from ztunnel.worker.passthrough import Passthrough
 
-log = logging.getLogger(__name__)
+SPOOFING: dict[int, bool] = {
+    OUTBOUND_PORT: False,
+    INBOUND_PLAINTEXT_PORT: True,
+    HBONE_PORT: True,
+}
+"""Our ports in a pod, and whether what comes there is carried on from its client's address."""
 
 
 class Pod:
-    """A pod that this worker serves until `stop`."""
+    """A pod that this worker serves until `stop`; `serve_pod` makes it."""
 
-    def __init__(self, context: Context, info: PodInfo, netns: int) -> None:
-        """Take over the netns descriptor and open the listeners.
-
-        Raises:
-            ListenFailedError: a port is taken in the pod; nothing stays open.
-        """
+    def __init__(
+        self,
+        context: Context,
+        info: PodInfo,
+        netns: int,
+        listeners: list[sockets.Listener],
+        spawn: Spawn,
+    ) -> None:
+        """Take over the netns descriptor and the listeners, and begin to accept."""
         self.info = info
         self.netns = netns
-        self._scope = trio.CancelScope()
-        self._listeners: list[tuple[int, socket.socket]] = []
-        try:
-            for port in (OUTBOUND_PORT, INBOUND_PLAINTEXT_PORT, HBONE_PORT):
-                for listener in sockets.listen(netns, port, transparent=port != OUTBOUND_PORT):
-                    self._listeners.append((port, listener))
-        except BaseException:
-            self._close()
-            raise
-        local = LocalWorkload(context, info)
-        self._outbound = Outbound(context, local, netns)
-        self._inbound = Inbound(context, local, netns)
-        self._passthrough = Passthrough(context, local, netns)
-
-    async def run(self) -> None:
-        """Serve until `stop`, then end every connection of the pod at once."""
-        serve = {
+        self.flows = Flows()
+        self.stopped = trio.Event()
+        self._listeners = listeners
+        local = LocalWorkload(context.world, context.changed, info)
+        spoofs = all(each.transparent for each in listeners if SPOOFING[each.port])
+        way = Way(netns, context.config, spoofs)
+        self._outbound = Outbound(context, local, way, self.flows, spawn)
+        self._inbound = Inbound(context, local, way, self.flows, spawn)
+        passthrough = Passthrough(context, local, way, self.flows, spawn)
+        serves: dict[int, Serve] = {
             OUTBOUND_PORT: self._outbound.serve,
-            INBOUND_PLAINTEXT_PORT: self._passthrough.serve,
+            INBOUND_PLAINTEXT_PORT: passthrough.serve,
             HBONE_PORT: self._inbound.serve,
         }
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    for port, listener in self._listeners:
-                        nursery.start_soon(accept_all, listener, nursery, serve[port])
-        finally:
-            self._outbound.close()
-            self._close()
+        self._acceptors = [
+            Acceptor(context.reactor, each.socket, serves[each.port]) for each in listeners
+        ]
+
+    @property
+    def netns_id(self) -> tuple[int, int]:
+        """What tells its namespace from others."""
+        return netns_id(self.netns)
 
     def stop(self) -> None:
-        """The pod is gone, or free."""
-        self._scope.cancel()
+        """The pod is gone, or free: end everything of it now."""
+        self.stopped.set()
 
-    def evict(self, workloads: frozenset[str]) -> None:
+    def evict(self, workloads: set[str]) -> None:
         """These destinations have changed."""
-        self._outbound.pool.evict(workloads)
+        self._outbound.evict(workloads)
 
     def tick(self) -> None:
-        """Keep-alive."""
-        self._outbound.pool.tick()
-        self._outbound.pool.sweep()
+        """Keep-alive, and another look at what paused."""
+        self._outbound.tick()
         self._inbound.tick()
+        for acceptor in self._acceptors:
+            acceptor.resume()
+
+    def resume(self) -> None:
+        """Accept again, if that was paused for lack of descriptors."""
+        for acceptor in self._acceptors:
+            acceptor.resume()
 
     def drain(self) -> None:
         """No new connections; what is open may end by itself."""
-        self._close_listeners()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for listener in self._listeners:
+            listener.socket.close()
         self._inbound.drain()
 
-    def _close(self) -> None:
-        self._close_listeners()
+    def close(self) -> None:
+        """End every connection, and give everything back."""
+        self.drain()
+        self.flows.stop()
+        self._outbound.close()
+        self._inbound.close()
         os.close(self.netns)
 
-    def _close_listeners(self) -> None:
-        listeners, self._listeners = self._listeners, []
-        for _port, listener in listeners:
-            trio.lowlevel.notify_closing(listener)
-            listener.close()
+
+async def serve_pod(
+    context: Context,
+    info: PodInfo,
+    netns: int,
+    *,
+    task_status: trio.TaskStatus[Pod] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a pod until its `stop`, then end every connection of it at once.
+
+    Args:
+        context: The worker's.
+        info: Which pod.
+        netns: A descriptor of its namespace, which is this function's from now on.
+        task_status: Gets the pod when all its listeners accept.
+
+    Raises:
+        ListenFailedError: a port is taken in the pod; nothing stays open.
+        NetnsGoneError: the namespace is none (any more).
+
+    Cancellation: as `stop`.
+    """
+    try:
+        listeners = _listen(context, netns)
+    except BaseException:
+        os.close(netns)
+        raise
+    async with trio.open_nursery() as nursery:
+        pod = Pod(context, info, netns, listeners, nursery.start_soon)
+        task_status.started(pod)
+        try:
+            await pod.stopped.wait()
+        finally:
+            pod.close()
+            nursery.cancel_scope.cancel()
+
+
+def _listen(context: Context, netns: int) -> list[sockets.Listener]:
+    listeners: list[sockets.Listener] = []
+    config = context.config
+    try:
+        for port, spoofing in SPOOFING.items():
+            # Without marks no rule would bring the replies to a client's address back to us.
+            wanted = spoofing and (config.packet_mark is not None or bool(config.enable_orig_src))
+            listeners.append(sockets.listen(netns, port, config, spoofing=wanted))
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return listeners

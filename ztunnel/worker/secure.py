@@ -24,7 +24,7 @@ from ztunnel.worker.credentials import Credential
 HANDSHAKE_SECONDS: Final = 10.0
 
 
-async def secure(
+async def secure(  # noqa: PLR0913 - the parts that it puts together
     context: Context,
     role: Role,
     credential: Credential,

@@ -3,11 +3,14 @@
 1. The feed is the only way in. When the control process dies, nothing here notices: its successor
    says `hello` on the same channel and is told what is here.
 2. State changes are applied at once, then whatever they forbid ends, then `Applied` is answered.
-3. Nothing here waits for the control process on a connection's path, except for a first certificate.
+3. No connection waits for the control process, except for a first certificate.
 """
 
+import gc
 import logging
 import os
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import trio
@@ -16,12 +19,13 @@ from mesh.errors import MeshError
 from mesh.observe.metrics import TrafficMetrics
 from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.http2_transport import Buffers
+from mesh.runtime.netns import netns_id
 from mesh.runtime.relay.plain import CHUNK_OCTETS
 from mesh.runtime.relay.reactor import Reactor
 from mesh.state.world import World
+from mesh.wire import feed_answers
 from mesh.wire.feed import (
     AddPod,
-    Answer,
     Applied,
     Certificate,
     CertificateFailed,
@@ -38,20 +42,22 @@ from mesh.wire.feed import (
     SetLogLevel,
     StateDelta,
     ToControl,
-    ToWorker,
 )
+from mesh.wire.feed_codec import Message
 from mesh.wire.http2.flow import WindowBudget
+from ztunnel import logs
 from ztunnel.config import Config
 from ztunnel.worker.connections import Connections
 from ztunnel.worker.context import Context
 from ztunnel.worker.credentials import Credentials
-from ztunnel.worker.pod import Pod
+from ztunnel.worker.deadlines import Deadlines
+from ztunnel.worker.pod import Pod, serve_pod
+from ztunnel.worker.resolve import Resolver
 
 WINDOW_CEILING_OCTETS: Final = 256 * 1024 * 1024
 """What all receive windows of a worker may grow by, together."""
 
-TICK_SECONDS: Final = 5.0
-DRAIN_POLL_SECONDS: Final = 0.1
+TICK_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +69,11 @@ class Worker:
         """Start with an empty state; the control process fills it."""
         self._channel = channel
         self._world = World()
-        self._version = 0
-        self._credentials = Credentials()
-        self._metrics = TrafficMetrics()
+        self._credentials = Credentials(pqc_only=config.post_quantum_only)
         self._pods: dict[str, Pod] = {}
-        self._reactor = Reactor(self._bug)
         self._context = Context(
-            reactor=self._reactor,
+            config=config,
+            reactor=Reactor(self._bug),
             buffers=Buffers(),
             scratch=memoryview(bytearray(CHUNK_OCTETS)),
             windows=WindowBudget(WINDOW_CEILING_OCTETS),
@@ -77,34 +81,47 @@ class Worker:
             changed=trio.lowlevel.ParkingLot(),
             credentials=self._credentials,
             connections=Connections(self._world),
-            network=config.network,
-            metrics=self._metrics,
+            deadlines=Deadlines(),
+            resolver=Resolver(),
+            metrics=TrafficMetrics(),
         )
 
     async def run(self) -> None:
-        """Obey until the feed ends or a drain is done."""
+        """Obey until the feed ends or a drain is done.
+
+        Cancellation: ends every connection.
+        """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._reactor.run)
+            nursery.start_soon(self._context.reactor.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._wish)
-            while (packet := await self._channel.receive()) is not None:
-                message, descriptor = packet
-                if isinstance(message, Drain):
-                    await self._drain(message.deadline_s)
-                    break
-                await self._obey(message, descriptor, nursery)
+            await self._listen(nursery)
             nursery.cancel_scope.cancel()
 
-    async def _obey(
-        self, message: ToWorker, descriptor: int | None, nursery: trio.Nursery
-    ) -> None:
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                packet = await self._channel.receive()
+            except MeshError as error:
+                log.warning("not a message of ours: %s", error, extra={"code": error.code})
+                continue
+            if packet is None:
+                return
+            message, descriptor = packet
+            match message:
+                case StateDelta():
+                    await self._apply(message)
+                case AddPod() if descriptor is not None:
+                    await self._add(message, descriptor, nursery)
+                case Query():
+                    await self._answer(message)
+                case Drain():
+                    nursery.start_soon(self._drain, message.deadline_s, nursery.cancel_scope)
+                case _:
+                    self._obey(message)
+
+    def _obey(self, message: Message) -> None:
         match message:
-            case StateDelta():
-                self._apply(message)
-                if message.last:
-                    await self._say(Applied(message.version))
-            case AddPod() if descriptor is not None:
-                await self._add(message, descriptor, nursery)
             case RemovePod():
                 if (pod := self._pods.pop(message.uid, None)) is not None:
                     pod.stop()
@@ -114,45 +131,69 @@ class Worker:
                 self._credentials.fail(message.identity, message.reason)
             case ForgetCertificate():
                 self._credentials.forget(message.identity)
-            case SetLogLevel():
-                logging.getLogger(message.logger or None).setLevel(message.level.upper())
-            case Query(topic="hello"):
-                await self._introduce()
-            case Query():
-                await self._answer(message)
+            case SetLogLevel(logger=scope, level=level):
+                logs.set_levels(f"{scope}={level}" if scope else level)
             case _:
                 log.error("a message that this worker does not obey: %r", message)
 
-    def _apply(self, delta: StateDelta) -> None:
+    async def _apply(self, delta: StateDelta) -> None:
         changes = self._world.apply(delta)
-        self._version = delta.version
-        for pod in self._pods.values():
-            pod.evict(changes.workloads)
-        self._context.connections.judge_again()
+        if changes.workloads:
+            for pod in self._pods.values():
+                pod.evict(changes.workloads)
+        self._context.connections.judge_again(changes)
         self._context.changed.unpark_all()
+        if delta.last:
+            if delta.reset:
+                # It will stay for long, and has no cycles: the collector need not look at it.
+                gc.freeze()
+            await self._say(Applied(delta.version))
 
     async def _add(self, message: AddPod, netns: int, nursery: trio.Nursery) -> None:
         uid = message.pod.uid
-        if uid in self._pods:
+        pod = self._pods.get(uid)
+        if pod is not None and pod.netns_id == netns_id(netns):
             os.close(netns)  # told again by a new control process
-        else:
-            try:
-                pod = self._pods[uid] = Pod(self._context, message.pod, netns)
-            except (MeshError, OSError) as error:
-                await self._say(PodListening(uid, str(error)))
-                return
-            nursery.start_soon(pod.run)
+            await self._say(PodListening(uid))
+            return
+        if pod is not None:  # the same pod in a new sandbox
+            pod.stop()
+        try:
+            serve = partial(serve_pod, self._context, message.pod)
+            added: Pod = await nursery.start(serve, netns)
+        except (MeshError, OSError) as error:
+            self._pods.pop(uid, None)
+            await self._say(PodListening(uid, str(error)))
+            return
+        self._pods[uid] = added
         await self._say(PodListening(uid))
 
     async def _introduce(self) -> None:
-        await self._say(Hello(os.getpid(), self._version, self._credentials.identities()))
+        await self._say(Hello(os.getpid(), self._world.version, self._credentials.identities()))
         for pod in list(self._pods.values()):
             await self._channel.send(PodHeld(pod.info), pod.netns)
         await self._say(HelloEnd())
+        for identity in self._credentials.awaited():
+            await self._say(CertificateWanted(identity))
 
     async def _answer(self, query: Query) -> None:
-        body = self._metrics.snapshot() if query.topic == "metrics" else b""
-        await self._say(Answer(query.number, last=True, body=body))
+        match query.topic:
+            case feed_answers.HELLO:
+                await self._introduce()
+            case feed_answers.METRICS:
+                rows = self._context.metrics.rows()
+                for part in feed_answers.metric_answers(query.number, rows):
+                    await self._say(part)
+            case feed_answers.CONNECTIONS:
+                for part in feed_answers.connection_answers(query.number, self._connections()):
+                    await self._say(part)
+            case _:
+                log.error("nothing is known about %r", query.topic)
+
+    def _connections(self) -> Iterator[feed_answers.LiveConnection]:
+        for uid, pod in tuple(self._pods.items()):
+            for flow in pod.flows:
+                yield feed_answers.LiveConnection(uid, *flow.told)
 
     async def _say(self, message: ToControl) -> None:
         await self._channel.send(message)
@@ -164,16 +205,19 @@ class Worker:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_SECONDS)
-            for pod in self._pods.values():
+            self._context.deadlines.expire(trio.current_time())
+            for pod in list(self._pods.values()):
                 pod.tick()
 
-    async def _drain(self, seconds: float) -> None:
-        for pod in self._pods.values():
+    async def _drain(self, seconds: float, whole: trio.CancelScope) -> None:
+        pods = list(self._pods.values())
+        for pod in pods:
             pod.drain()
         with trio.move_on_after(seconds):
-            while self._context.connections.open:
-                await trio.sleep(DRAIN_POLL_SECONDS)
+            for flows in [pod.flows for pod in pods]:
+                await flows.wait_empty()
         await self._say(Drained())
+        whole.cancel()
 
     def _bug(self, bug: BaseException) -> None:
         log.error("a bug in the relay; its connection is dropped", exc_info=bug)

@@ -17,7 +17,7 @@ import trio
 from mesh.runtime.http2_transport import Handle, Tunnel
 from mesh.runtime.relay import inner
 from mesh.runtime.relay.plain import Ending, close
-from mesh.runtime.relay.reactor import BUDGET_OCTETS, OUT, READ_END, Reactor
+from mesh.runtime.relay.reactor import BUDGET_OCTETS, ERROR, OUT, READ_END, Reactor
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import ErrorCode
 from mesh.wire.http2.streams import Stream
@@ -93,10 +93,10 @@ class StreamRelay(Handle):
         connection: socket.socket,
         tunnel: Tunnel,
         stream: Stream,
-        early: WaitingStream,
+        early: WaitingStream | None,
         on_end: Callable[[Ending], None],
     ) -> None:
-        """Start, with what has come already."""
+        """Start, with what has come already (None: nothing)."""
         self._reactor = reactor
         self._socket = connection
         self._tunnel = tunnel
@@ -106,15 +106,18 @@ class StreamRelay(Handle):
         self._pieces: list[memoryview | bytearray] = []
         self._read_ended = False
         self._reading_end = False
-        self._peer_ended = early.ended
+        self._peer_ended = False
         self._shut = False
         self._finished = False
         self.octets_from_stream = 0
         self.octets_to_stream = 0
         reactor.register(connection.fileno(), self._ready)
         tunnel.hand_over(stream, self)
-        if self._finished:
-            return
+        if early is not None and not self._finished:
+            self._catch_up(early)
+
+    def _catch_up(self, early: WaitingStream) -> None:
+        self._peer_ended = early.ended
         if early.code is not None:
             self.reset(early.code)
         elif early.octets or early.ended:
@@ -128,7 +131,8 @@ class StreamRelay(Handle):
 
     def stop(self) -> None:
         """End it now: a reset to both sides."""
-        self._finish(Ending.STOPPED, ErrorCode.CANCEL)
+        # Not CANCEL: the other side would take that for a clean end (rule 3).
+        self._finish(Ending.STOPPED, ErrorCode.CONNECT_ERROR)
 
     # What the socket says.
 
@@ -139,6 +143,10 @@ class StreamRelay(Handle):
             self._push()
         if events & ~OUT:
             self.pump()
+            # A reset is found by reading; while the tunnel takes nothing, we do not read, and who
+            # is gone must not be kept for a peer that keeps the stream blocked.
+            if events & ERROR and self._tunnel.is_waiting(self):
+                self._finish(Ending.NEAR_RESET, ErrorCode.CONNECT_ERROR)
 
     def pump(self) -> None:
         """Read from the socket into the tunnel as long as both can."""
