@@ -91,8 +91,8 @@ def _build(home: Home, nodes: tuple[str, ...], *, has_mesh: bool) -> tuple[Lab, 
         controllers=Controllers(store, random),
         kubelet=Kubelet(home, store, now, wait_node),
         components=components,
+        proxies=frozenset(_proxy_key(node) for node in nodes) if has_mesh else frozenset(),
         folder=ManifestFolder(home.manifests),
-        clock=time.time,
     )
     store.put(base_objects(nodes))
     if has_mesh:
@@ -101,29 +101,29 @@ def _build(home: Home, nodes: tuple[str, ...], *, has_mesh: bool) -> tuple[Lab, 
     return lab, programs
 
 
+def _proxy_key(node: str) -> ObjectKey:
+    return ObjectKey("Pod", SYSTEM_NAMESPACE, proxy_pod_name(node))
+
+
 def _show_proxies(lab: Lab) -> None:
     """Let the pods of the node proxies be as ready as the proxies are."""
     for node in lab.nodes:
         address = node_address(node)
-        key = ObjectKey("Pod", SYSTEM_NAMESPACE, proxy_pod_name(node))
         is_ready = lab.components[f"ztunnel@{node}"].is_ready
-        lab.store.patch(key, {"status": proxy_status(address.v4, address.v6, is_ready=is_ready)})
+        lab.store.patch(
+            _proxy_key(node), {"status": proxy_status(address.v4, address.v6, is_ready=is_ready)}
+        )
 
 
 async def _run(lab: Lab, programs: Sequence[Component], ready: int) -> None:
     home = lab.home
-    proxies = {proxy_pod_name(node) for node in lab.nodes}
-
-    def is_ours(key: ObjectKey) -> bool:
-        return not (key.namespace == SYSTEM_NAMESPACE and key.name in proxies)
-
     listener = server.listen(home.socket)
     async with trio.open_nursery() as services:
         for program in programs:
             run = lab.components[program.name]
             services.start_soon(keep, home, program, run, partial(_show_proxies, lab))
         services.start_soon(lab.controllers.run)
-        services.start_soon(lab.kubelet.run, is_ours)
+        services.start_soon(lab.kubelet.run, lab.proxies)
         for node in lab.nodes:
             services.start_soon(kube_proxy.follow, home, lab.store, node)
             if lab.has_mesh:

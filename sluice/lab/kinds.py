@@ -118,7 +118,10 @@ LATER: Final[Mapping[str, str]] = {
         _OTHER_WORKLOADS,
     ),
     **dict.fromkeys(
-        ("VirtualService", "DestinationRule", "Sidecar", "EnvoyFilter", "ProxyConfig"),
+        (
+            "VirtualService", "DestinationRule", "Sidecar", "EnvoyFilter", "ProxyConfig",
+            "Gateway.networking.istio.io",
+        ),
         _NOT_AMBIENT,
     ),
 }  # fmt: skip
@@ -137,13 +140,15 @@ def kind_of_document(kind: str, api_version: str) -> Kind:
     if api_version not in found.api_versions:
         mend = f"write {' or '.join(found.api_versions)}"
         raise LabRefusedError(
-            (f"kind {kind}: apiVersion {api_version!r} is not one of it: {mend}",)
+            (f"kind {kind}: apiVersion {api_version!r} is not one of its: {mend}",)
         )
     return found
 
 
 def _why_not(kind: str) -> str:
-    return LATER.get(kind) or f"unknown: a lab holds {', '.join(sorted(KINDS))}"
+    # A kind that several groups have comes with its group: `Gateway.networking.istio.io`.
+    known = LATER.get(kind) or LATER.get(kind.partition(".")[0])
+    return known or f"unknown: a lab holds {', '.join(sorted(KINDS))}"
 
 
 def kind_of_word(word: str) -> Kind:

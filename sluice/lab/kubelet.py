@@ -59,11 +59,11 @@ class Kubelet:
         self.runs: dict[str, PodRun] = {}
         """By the pods' uids."""
 
-    async def run(self, is_ours: Callable[[ObjectKey], bool]) -> None:
+    async def run(self, others: frozenset[ObjectKey]) -> None:
         """Follow the store's pods for ever.
 
         Args:
-            is_ours: false for a pod that something else runs.
+            others: pods that something else runs.
 
         Cancellation: ends every pod's processes.
         """
@@ -71,7 +71,7 @@ class Kubelet:
             while True:
                 changed = self._store.changed
                 for pod in self._store.objects.of("Pod"):
-                    if is_ours(pod.key):
+                    if pod.key not in others:
                         self._follow(pod, pods)
                 await changed.wait()
 

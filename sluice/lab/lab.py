@@ -1,9 +1,8 @@
 """A running lab, as the commands see it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.model.kubernetes import ObjectKey
 from mesh.runtime.manifests import ManifestFolder
 from sluice.lab.components import ComponentRun
 from sluice.lab.controllers import Controllers
@@ -23,9 +22,6 @@ class Lab:
     controllers: Controllers
     kubelet: Kubelet
     components: dict[str, ComponentRun]
+    proxies: frozenset[ObjectKey]
+    """The pods that node proxies are: no kubelet runs them."""
     folder: ManifestFolder
-    clock: Callable[[], float]
-
-    def seen(self, key: ObjectKey) -> KubernetesObject | None:
-        """An object with all that others say about it."""
-        return self.folder.read().objects.get(key)

@@ -14,7 +14,7 @@ from sluice.lab.home import SYSTEM_NAMESPACE
 from sluice.lab.kinds import KINDS, Kind, kind_of_word
 from sluice.lab.lab import Lab
 from sluice.lab.protocol import DONE, NOT_ACKNOWLEDGED, Request
-from sluice.lab.settle import Patience, settle
+from sluice.lab.settle import Patience, settle, waiting_pods
 
 Say = Callable[[str], None]
 _SHOWN: Final = 12
@@ -50,11 +50,12 @@ async def apply(lab: Lab, request: Request, say: Say) -> int:
     if not documents:
         raise LabRefusedError(("no object in what was given: name a file that has one",))
     admitted = admit(documents, lab.store.objects)
+    others = waiting_pods(lab, (each.key for each in admitted))
     known = {each.key for each in admitted if lab.store.objects.get(each.key) is not None}
     changed = {each.key for each in lab.store.put(admitted)}
     lab.controllers.settle()
     say("\n".join(_outcome(each.key, known, changed) for each in admitted))
-    return await wait(lab, request, say)
+    return await _wait(lab, request, say, Patience(ignored=others))
 
 
 def _outcome(key: ObjectKey, known: set[ObjectKey], changed: set[ObjectKey]) -> str:
@@ -62,16 +63,17 @@ def _outcome(key: ObjectKey, known: set[ObjectKey], changed: set[ObjectKey]) -> 
     return f"{key} {verb if key in changed else 'unchanged'}"
 
 
-async def wait(
-    lab: Lab, request: Request, say: Say, going: frozenset[ObjectKey] = frozenset()
-) -> int:
-    """Wait as long as the request allows; the exit code.
+async def wait(lab: Lab, request: Request, say: Say) -> int:
+    """Wait for everything, as long as the request allows; the exit code.
 
     Cancellation: stops waiting.
     """
+    return await _wait(lab, request, say, Patience())
+
+
+async def _wait(lab: Lab, request: Request, say: Say, patience: Patience) -> int:
     if not request.is_waiting:
         return DONE
-    patience = Patience(going)
     with trio.move_on_after(request.seconds) as scope:
         await settle(lab, patience, say)
     if not scope.cancelled_caught:
@@ -96,12 +98,13 @@ async def delete(lab: Lab, request: Request, say: Say) -> int:
     keys += [each.key for each in read_documents(request.texts)]
     _check_removable(keys)
     there = [key for key in dict.fromkeys(keys) if lab.store.objects.get(key) is not None]
+    others = waiting_pods(lab, keys)
     for key in there:
         lab.controllers.remove(key)
     lab.controllers.settle()
     told = (f"{key} {'deleted' if key in there else 'was not there'}" for key in keys)
     say("\n".join(dict.fromkeys(told)))
-    return await wait(lab, request, say, frozenset(there))
+    return await _wait(lab, request, say, Patience(frozenset(there), others))
 
 
 def _keys_of_words(words: Sequence[str]) -> list[ObjectKey]:

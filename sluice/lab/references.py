@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from mesh.model.fields import Part
-from mesh.model.kubernetes import KubernetesObject, ObjectKey
-from sluice.lab.objects import Objects
+from mesh.model.kubernetes import CLUSTER_WIDE, KubernetesObject, ObjectKey
+from sluice.lab.objects import Objects, is_leaving
 
 
 class _Known:
@@ -18,6 +18,10 @@ class _Known:
         key = ObjectKey(kind, namespace, name)
         return key in self._coming or self._objects.get(key) is not None
 
+    def is_going(self, namespace: str, kind: str) -> bool:
+        found = self._objects.find("Namespace", "", namespace)
+        return found is not None and is_leaving(found) and kind not in CLUSTER_WIDE - {"Namespace"}
+
 
 def dangling(documents: Sequence[KubernetesObject], objects: Objects) -> Iterator[str]:
     """A sentence for each reference to something that is not there."""
@@ -29,6 +33,10 @@ def dangling(documents: Sequence[KubernetesObject], objects: Objects) -> Iterato
 
 def _of_document(document: KubernetesObject, known: _Known) -> Iterator[str]:
     namespace = document.key.namespace
+    if known.is_going(namespace or document.key.name, document.key.kind):
+        mend = "is going: wait until it is gone"
+        yield from document.at("metadata").invalid("namespace", mend).problems
+        return
     if namespace and not known.has("Namespace", "", namespace):
         mend = f"there is no namespace {namespace}: add its manifest"
         yield from document.at("metadata").invalid("namespace", mend).problems

@@ -1,6 +1,6 @@
 """Whether everything that was asked for has come to be, and what is still waited for."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,10 +9,9 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.fields import Json, Part
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
-from sluice.lab.errors import LabFailedError
 from sluice.lab.lab import Lab
 from sluice.lab.mesh import syncz
-from sluice.lab.objects import FINISHED, is_enrolled, is_leaving, phase, wants_mesh
+from sluice.lab.objects import FINISHED, is_enrolled, is_leaving, node_of, phase, wants_mesh
 
 _GLANCE_S: Final = 0.05
 
@@ -23,6 +22,8 @@ class Patience:
 
     going: frozenset[ObjectKey] = frozenset()
     """Objects that are to be gone."""
+    ignored: frozenset[str] = frozenset()
+    """Uids of pods that are not waited for."""
     waits_for: list[str] = field(default_factory=list)
 
 
@@ -40,7 +41,7 @@ async def settle(lab: Lab, patience: Patience, say: Callable[[str], None]) -> No
     """
     is_told: set[str] = {name for name, run in lab.components.items() if run.is_ready}
     while True:
-        patience.waits_for = [*_missing_here(lab, patience.going)]
+        patience.waits_for = [*_missing_here(lab, patience)]
         for name, run in lab.components.items():
             if run.is_ready and name not in is_told:
                 is_told.add(name)
@@ -50,32 +51,52 @@ async def settle(lab: Lab, patience: Patience, say: Callable[[str], None]) -> No
                 return
             patience.waits_for = ["the proxies' acknowledgement"]
             await _acknowledged(lab, lab.store.touch(), patience)
-            if not [*_missing_here(lab, patience.going)]:
+            if not [*_missing_here(lab, patience)]:
                 return
         # The agent's annotations and the kernel's processes tell nobody: hence the glances.
         await trio.sleep(_GLANCE_S)
 
 
-def _missing_here(lab: Lab, going: frozenset[ObjectKey]) -> Iterator[str]:
+def waiting_pods(lab: Lab, objects: Iterable[ObjectKey]) -> frozenset[str]:
+    """Uids of the pods that wait for something just now, and not because of any of these objects.
+
+    Whoever changes something else need not wait for them.
+    """
+    touched = frozenset(objects)
+    spaces = {key.name for key in touched if key.kind == "Namespace"}
+    merged = lab.folder.read().objects
+    return frozenset(
+        pod.uid
+        for pod in lab.store.objects.of("Pod")
+        if pod.key not in touched and pod.key.namespace not in spaces
+        if any(_missing_of_pod(lab, pod, merged.get(pod.key, pod)))
+    )
+
+
+def _missing_here(lab: Lab, patience: Patience) -> Iterator[str]:
     for name, run in lab.components.items():
         if not run.is_ready:
             yield f"{name}: {run.waits_for}"
-    for key in sorted(going):
+    for key in sorted(patience.going):
         if lab.store.objects.get(key) is not None:
             yield f"{key}: to be gone"
     merged = lab.folder.read().objects
     for pod in lab.store.objects.of("Pod"):
-        yield from _missing_of_pod(lab, pod, merged.get(pod.key, pod))
+        if pod.uid not in patience.ignored:
+            yield from _missing_of_pod(lab, pod, merged.get(pod.key, pod))
 
 
 def _missing_of_pod(lab: Lab, pod: KubernetesObject, merged: KubernetesObject) -> Iterator[str]:
     run = lab.kubelet.runs.get(pod.uid)
     if is_leaving(pod):
         yield f"{pod.key}: to be gone"
-    elif run is not None and not run.is_ready and not is_hopeless(pod):
-        if run.waiting():
-            yield f"{pod.key}: {run.waiting()}"
-    elif run is not None and lab.has_mesh and run.is_placed and phase(pod) not in FINISHED:
+    elif pod.key in lab.proxies or not node_of(pod):
+        return  # a component, which is waited for itself; or no node suits it
+    elif run is None:
+        yield f"{pod.key}: to be started"
+    elif not run.is_ready and not is_hopeless(pod):
+        yield f"{pod.key}: {run.waiting()}"
+    elif lab.has_mesh and run.is_placed and phase(pod) not in FINISHED:
         namespace = lab.store.objects.find("Namespace", "", pod.key.namespace)
         wanted = wants_mesh(pod, namespace)
         if wanted != is_enrolled(merged):
@@ -124,15 +145,3 @@ def unacknowledged(
         elif client.number("acked_generation") < generation:
             reason = client.text("rejected")
             yield f"ztunnel@{node}: " + (f"rejects it: {reason}" if reason else "to acknowledge")
-
-
-def check_components(lab: Lab) -> None:
-    """Raise when a component has died again and again.
-
-    Raises:
-        LabFailedError: which, and where its log is.
-    """
-    for name, run in lab.components.items():
-        if run.restarts > 3 and not run.is_ready:
-            log = lab.home.log(name)
-            raise LabFailedError(f"{name} {run.waits_for}: see {log}")
