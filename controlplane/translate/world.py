@@ -7,8 +7,11 @@
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
+from operator import is_
+from typing import Final
 
-from controlplane.translate.build import build
+from controlplane.translate.build import STATIC, build
 from controlplane.translate.built import Value
 from controlplane.translate.facts import Facts
 from controlplane.translate.outputs import Outputs
@@ -19,6 +22,11 @@ from controlplane.translate.touched import touched
 from controlplane.translate.translation import Translation
 from mesh.model.fields import FieldInvalidError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+
+Move = tuple[Facts | None, Facts | None]
+
+BULK: Final = 10
+"""When more than one object in so many has changed, asking what each touches costs more."""
 
 
 class Translator:
@@ -40,19 +48,21 @@ class Translator:
             objects: all objects there are (`mesh.runtime.manifests.Snapshot.objects`); those that
                 did not change since the last call are the same values (`is`).
         """
-        changed = [
-            *(key for key in self._objects if key not in objects),
-            *(key for key, found in objects.items() if self._objects.get(key) is not found),
-        ]
+        changed = _differing(self._objects, objects)
         self._objects = objects
-        moved = [(key, self._facts.get(key), self._reread(key)) for key in changed]
+        moved = [(self._facts.get(key), self._reread(key)) for key in changed]
         # Only now: what a change touches is asked of the world as it is after all of them.
-        to_build = set(changed)
-        for _, old, new in moved:
-            to_build.update(touched(self._store, old, new))
-        for key in to_build:
+        for key in self._to_build(changed, moved):
             self._rebuild(key)
         return self._outputs.translation()
+
+    def _to_build(self, changed: list[ObjectKey], moved: list[Move]) -> set[ObjectKey]:
+        if len(changed) * BULK > len(self._objects):
+            return {*changed, *self._objects, STATIC}
+        to_build = set(changed)
+        for old, new in moved:
+            to_build.update(touched(self._store, old, new))
+        return to_build
 
     def _reread(self, key: ObjectKey) -> Facts | None:
         """Hold what an object says now, or still what it said when it makes no sense."""
@@ -83,3 +93,19 @@ class Translator:
         own: Iterable[str] = () if facts is None else facts.problems
         values: list[Value] = built.values
         self._outputs.replace(key, values, (*invalid, *own, *built.problems))
+
+
+def _differing(
+    old: Mapping[ObjectKey, KubernetesObject], new: Mapping[ObjectKey, KubernetesObject]
+) -> list[ObjectKey]:
+    if len(old) <= len(new) and all(map(is_, old, new)):
+        # The usual case, ten times as quick: the same keys in the same order, new ones behind.
+        pairs = zip(new, old.values(), new.values(), strict=False)
+        return [
+            *(key for key, before, now in pairs if before is not now),
+            *islice(new, len(old), None),
+        ]
+    return [
+        *(key for key in old if key not in new),
+        *(key for key, found in new.items() if old.get(key) is not found),
+    ]

@@ -6,7 +6,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from mesh.model.fields import Json, Part
 
@@ -26,9 +26,11 @@ _OWN_GROUP = {"Gateway": "gateway.networking.k8s.io", "Service": ""}
 # Istio and Knative have kinds of these names too; theirs carry their group in the key.
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectKey:
-    """Which object; `namespace` is empty for kinds that live in none."""
+class ObjectKey(NamedTuple):
+    """Which object; `namespace` is empty for kinds that live in none.
+
+    A tuple, because a large mesh is looked up by key again and again: its hash is C's.
+    """
 
     kind: str
     namespace: str
