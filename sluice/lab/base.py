@@ -7,8 +7,7 @@ from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject
 from sluice.lab.addresses import CONTROL, DNS_SERVICE, node_address
 from sluice.lab.dns import DNS_PORT
-from sluice.lab.home import SYSTEM_NAMESPACE
-from sluice.lab.mesh import ACCOUNT
+from sluice.lab.home import PROXY_ACCOUNT, SYSTEM_NAMESPACE
 from sluice.lab.objects import make_object
 from sluice.lab.slices import SERVICE_LABEL
 
@@ -20,7 +19,7 @@ _DNS_NAME: Final = "kube-dns"
 
 def base_objects(nodes: Sequence[str]) -> list[KubernetesObject]:
     """What a lab holds before anybody has asked for anything."""
-    account = {"name": ACCOUNT, "namespace": SYSTEM_NAMESPACE}
+    account = {"name": PROXY_ACCOUNT, "namespace": SYSTEM_NAMESPACE}
     return [
         *(_namespace(name) for name in KEPT_NAMESPACES),
         make_object("ServiceAccount", "v1", account),

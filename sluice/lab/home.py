@@ -15,6 +15,8 @@ ROOT: Final = Path("/run/sluice")
 NETNS: Final = Path("/run/netns")
 LAB_VARIABLE: Final = "SLUICE_LAB"
 SYSTEM_NAMESPACE: Final = "istio-system"
+PROXY_ACCOUNT: Final = "ztunnel"
+"""The service account of the node proxies: the CA trusts it to ask for their pods."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 # No other lab's namespaces match: a lab's name has no dot, and none of these words continues.
@@ -142,3 +144,8 @@ class Home:
 def pod_place(namespace: str, name: str) -> str:
     """The name of a pod's namespace; no namespace of Kubernetes has a dot, so it is one pod's."""
     return f"pod.{namespace}.{name}"
+
+
+def proxy_pod_name(node: str) -> str:
+    """The name of the pod that a node's proxy is."""
+    return f"ztunnel-{node}"

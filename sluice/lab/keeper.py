@@ -25,7 +25,7 @@ from sluice.lab.cni import write_chain
 from sluice.lab.components import Component, ComponentRun, keep
 from sluice.lab.controllers import Controllers
 from sluice.lab.errors import sentences
-from sluice.lab.home import SYSTEM_NAMESPACE, Home
+from sluice.lab.home import SYSTEM_NAMESPACE, Home, proxy_pod_name
 from sluice.lab.kubelet import Kubelet, write_resolver
 from sluice.lab.lab import Lab
 from sluice.lab.mesh import (
@@ -33,12 +33,11 @@ from sluice.lab.mesh import (
     control,
     proxy,
     proxy_pod,
-    proxy_pod_name,
     proxy_status,
-    renew_token,
 )
 from sluice.lab.printing import timestamp
 from sluice.lab.store import Store
+from sluice.lab.tokens import renew_token
 from sluice.lab.topology import CONTROL_PLACE, EXTERNAL_PLACE, build_fabric
 
 READY_WORD = "ready"
@@ -81,7 +80,8 @@ def _build(home: Home, nodes: tuple[str, ...], *, has_mesh: bool) -> tuple[Lab, 
     programs: list[Component] = []
     if has_mesh:
         programs = [control(home)]
-        programs += [make(home, node) for node in nodes for make in (agent, proxy)]
+        programs += [agent(home, node) for node in nodes]
+        programs += [proxy(home, store, node) for node in nodes]
     components |= {program.name: ComponentRun(program.name) for program in programs}
     lab = Lab(
         home=home,
@@ -127,7 +127,7 @@ async def _run(lab: Lab, programs: Sequence[Component], ready: int) -> None:
         for node in lab.nodes:
             services.start_soon(kube_proxy.follow, home, lab.store, node)
             if lab.has_mesh:
-                services.start_soon(renew_token, home, node, log.warning)
+                services.start_soon(renew_token, home, lab.store, node, log.warning)
         services.start_soon(dns.serve, home.netns(CONTROL_PLACE), CONTROL.v4, lab.store)
         _say(ready, READY_WORD)
         await server.serve(lab, listener)

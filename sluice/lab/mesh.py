@@ -4,12 +4,9 @@ Nothing here is of the lab's making: these are the programs that run on any mach
 variables as docs/plan.md and the design have them.
 """
 
-import base64
 import json
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -20,15 +17,13 @@ from mesh.model.kubernetes import KubernetesObject
 from sluice.lab.addresses import CONTROL, node_address
 from sluice.lab.cni import added_plugins, read_chain
 from sluice.lab.components import Component, until
-from sluice.lab.errors import PodRefusedError
-from sluice.lab.home import LAB_VARIABLE, SYSTEM_NAMESPACE, Home
+from sluice.lab.home import LAB_VARIABLE, PROXY_ACCOUNT, SYSTEM_NAMESPACE, Home, proxy_pod_name
 from sluice.lab.objects import make_object
 from sluice.lab.probes import get_http
-from sluice.lab.spawn import run_in
+from sluice.lab.store import Store
+from sluice.lab.tokens import write_token
 from sluice.lab.topology import CONTROL_PLACE
 
-ACCOUNT: Final = "ztunnel"
-DISCOVERY_HOST: Final = f"istiod.{SYSTEM_NAMESPACE}.svc"
 _DISCOVERY_PORT: Final = 15012
 _DEBUG_PORT: Final = 15014
 _READINESS_PORT: Final = 15021
@@ -127,7 +122,7 @@ def has_plugin(home: Home, node: str) -> bool:
         return False
 
 
-def proxy(home: Home, node: str) -> Component:
+def proxy(home: Home, store: Store, node: str) -> Component:
     """A node's proxy; it is ready when it says so itself."""
     folders, root = home.node(node), home.state / "root-cert.pem"
     address = f"https://{CONTROL.v4}:{_DISCOVERY_PORT}"
@@ -139,8 +134,8 @@ def proxy(home: Home, node: str) -> Component:
         return status == 200
 
     async def prepare() -> None:
+        await write_token(home, store, node)
         await until(root.exists, _PATIENCE_S, f"{root.name} of the control plane")
-        await write_token(home, node)
 
     return Component(
         name=f"ztunnel@{node}",
@@ -150,8 +145,6 @@ def proxy(home: Home, node: str) -> Component:
             **variables(home),
             "XDS_ADDRESS": address,
             "CA_ADDRESS": address,
-            "ALT_XDS_HOSTNAME": DISCOVERY_HOST,
-            "ALT_CA_HOSTNAME": DISCOVERY_HOST,
             "XDS_ROOT_CA": str(root),
             "CA_ROOT_CA": str(root),
             "AUTH_TOKEN": str(folders.token),
@@ -159,7 +152,7 @@ def proxy(home: Home, node: str) -> Component:
             "NODE_NAME": node,
             "POD_NAME": proxy_pod_name(node),
             "POD_NAMESPACE": SYSTEM_NAMESPACE,
-            "SERVICE_ACCOUNT": ACCOUNT,
+            "SERVICE_ACCOUNT": PROXY_ACCOUNT,
             "INSTANCE_IP": node_address(node).v4,
             "ZTUNNEL_WORKER_THREADS": "1",
             "SLUICE_STATE_DIR": str(folders.ztunnel),
@@ -167,11 +160,6 @@ def proxy(home: Home, node: str) -> Component:
         prepare=prepare,
         is_ready=is_ready,
     )
-
-
-def proxy_pod_name(node: str) -> str:
-    """The name of the pod that a node's proxy is."""
-    return f"ztunnel-{node}"
 
 
 def proxy_pod(node: str) -> KubernetesObject:
@@ -188,7 +176,7 @@ def proxy_pod(node: str) -> KubernetesObject:
         },
         spec={
             "containers": [container],
-            "serviceAccountName": ACCOUNT,
+            "serviceAccountName": PROXY_ACCOUNT,
             "nodeName": node,
             "hostNetwork": True,
             "restartPolicy": "Always",
@@ -207,68 +195,3 @@ def proxy_status(v4: str, v6: str, *, is_ready: bool) -> dict[str, Json]:
         "podIPs": [{"ip": v4}, {"ip": v6}],
         "conditions": [{"type": name, "status": truth} for name in ("ContainersReady", "Ready")],
     }
-
-
-async def write_token(home: Home, node: str) -> float:
-    """Give a node's proxy a new service-account token; for how many seconds it is good.
-
-    Raises:
-        PodRefusedError: the control plane does not give one.
-
-    Cancellation: the old token stays.
-    """
-    path = home.node(node).token
-    words = (
-        *program("controlplane"),
-        *("token", SYSTEM_NAMESPACE, ACCOUNT, proxy_pod_name(node), "--state", str(home.state)),
-    )
-    code, out, err = await run_in(home.netns(CONTROL_PLACE), words, variables(home), b"")
-    if code:
-        reason = err.decode(errors="replace").strip()[-300:]
-        raise PodRefusedError(f"no token for {node}: {reason}")
-    token = out.decode().strip()
-    _write_private(path, token)
-    return lifetime_s(token)
-
-
-def _write_private(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a descriptor, for the rights
-        file.write(text)
-    fresh.rename(path)
-
-
-def lifetime_s(token: str) -> float:
-    """How long a token is good from its beginning, in seconds; 0 when it does not say."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"]) - float(claims["iat"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        return 0.0
-
-
-async def renew_token(home: Home, node: str, complain: Callable[[str], None]) -> None:
-    """Give a node's proxy a new token in good time, for ever.
-
-    Args:
-        home: of the lab.
-        node: whose proxy.
-        complain: told when the control plane gives none; it is asked again.
-
-    Cancellation: the last token stays.
-    """
-    path = home.node(node).token
-    while True:
-        await trio.sleep(max(60.0, lifetime_s(_read(path)) / 2))
-        try:
-            await write_token(home, node)
-        except (OSError, PodRefusedError) as error:
-            complain(str(error))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
