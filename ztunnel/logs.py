@@ -60,14 +60,28 @@ def set_levels(written: str) -> list[str]:
         The parts that are no level, as they were written; the others are obeyed.
     """
     wrong = []
-    for part in filter(None, (part.strip() for part in written.split(","))):
-        scope, equals, level = part.rpartition("=")
-        number = LEVELS.get((level if equals else part).lower())
-        if number is None:
-            wrong.append(part)
+    for scope, level in parts(written):
+        if level.lower() in LEVELS:
+            set_level(scope, level)
         else:
-            logging.getLogger(scope.replace("::", ".") or None).setLevel(number)
+            wrong.append(f"{scope}={level}" if scope else level)
     return wrong
+
+
+def set_level(scope: str, level: str) -> None:
+    """Log a scope (empty: everything) from a level on; an unknown level changes nothing."""
+    number = LEVELS.get(level.lower())
+    if number is not None:
+        logging.getLogger(scope or None).setLevel(number)
+
+
+def parts(written: str) -> list[tuple[str, str]]:
+    """(scope, level) of each part of a list such as `info,access=debug`."""
+    found = []
+    for part in filter(None, (part.strip() for part in written.split(","))):
+        scope, _, level = part.rpartition("=")
+        found.append((scope.replace("::", "."), level))
+    return found
 
 
 def level_name(number: int) -> str:

@@ -1,0 +1,261 @@
+"""The control process's root: builds the parts, says who knows whom, obeys the supervisor."""
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import trio
+
+from mesh.errors import PeerError
+from mesh.model.identity import Identity
+from mesh.model.workload import Workload
+from mesh.wire.discovery_client import DiscoveryClient
+from mesh.wire.feed import PodInfo, StateDelta
+from ztunnel.config import Config, Mode
+from ztunnel.control.bell import Bell
+from ztunnel.control.certificate_sources import Authority, Files, Nowhere
+from ztunnel.control.certificates import Certificates, Fetch
+from ztunnel.control.control_plane import ControlPlane
+from ztunnel.control.discovery import Discovery
+from ztunnel.control.identities import LocalIdentities
+from ztunnel.control.last_good import LastGood, Saver
+from ztunnel.control.link import Wanted
+from ztunnel.control.local_state import LocalState
+from ztunnel.control.node import node_of
+from ztunnel.control.pods import Pods
+from ztunnel.control.readiness import Readiness
+from ztunnel.control.store import TYPES, Store
+from ztunnel.control.supervisor_link import SupervisorLink
+from ztunnel.control.workers import Workers
+from ztunnel.control.zds import ZdsClient
+from ztunnel.orders import DrainAll, Order, Serving, WorkerGone, WorkerStarted
+
+APPLIED_S: Final = 10.0
+"""Longer no worker is waited for before a response is acknowledged."""
+
+GREETED_S: Final = 2.0
+"""Workers are asked for the pods that they serve before the node agent is."""
+
+OWN_NETNS: Final = Path("/proc/self/ns/net")
+
+log = logging.getLogger(__name__)
+
+
+class Control:
+    """One control process."""
+
+    def __init__(self, config: Config, supervisor: SupervisorLink, local: LocalState) -> None:
+        """Build the parts.
+
+        Args:
+            config: the settings.
+            supervisor: whose orders to obey.
+            local: the state of a proxy without control plane.
+
+        Raises:
+            ConfigError: the settings contradict each other.
+        """
+        chance = Random()  # noqa: S311 - for jitter
+        self.config, self._supervisor, self._local = config, supervisor, local
+        self.bell = Bell()
+        self.store = Store(before=round(time.time() * 1000))
+        self.pods = Pods(self.bell)
+        self.workers = Workers(self.bell)
+        self._identities = LocalIdentities(config.node_name, config.trust_domain, self.pods)
+        self.certificates = Certificates(
+            _fetch_of(config), self.workers.certificate_failed, self.bell, chance, time.time
+        )
+        self.last_good: LastGood | None = None
+        """What was loaded at start; None as well once the state is current."""
+        self._saver = _saver_of(config)
+        self.zds = ZdsClient(config.inpod_uds, self.pods, self.workers, chance)
+        self.discovery: Discovery | None = None
+        self.readiness = Readiness(self)
+        self._chance = chance
+        self._hurried, self._hurries = trio.open_memory_channel[Identity](256)
+
+    async def run(self) -> None:
+        """Serve until the supervisor goes. The pages are open before.
+
+        Cancellation: the workers go on.
+        """
+        await self._load()
+        async with trio.open_nursery() as services:
+            services.start_soon(self.certificates.run)
+            services.start_soon(self._watch_identities)
+            services.start_soon(self._hurry)
+            services.start_soon(self.workers.retry)
+            self._start_discovery(services)
+            services.start_soon(self._find_pods)
+            await self._supervisor.send(Serving())
+            await self._obey_all(services)
+            services.cancel_scope.cancel()
+
+    # What the state is made of.
+
+    async def _load(self) -> None:
+        if self.config.xds.address:
+            if self._saver is not None:
+                self.last_good = await self._saver.load()
+            if self.last_good is not None:
+                self.store.load(self.last_good.version, self.last_good.octets)
+                age_s = max(0, round(time.time() - self.last_good.saved_at))
+                log.warning("serves from the last good state", extra={"age": f"{age_s}s"})
+        else:
+            for type_url, resources in self._local.by_type().items():
+                self.store.apply(type_url, resources, ())
+            self.store.begin()
+        workloads = self.store.everything().resources()
+        self._identities.look_at(one for one in workloads if isinstance(one, Workload))
+
+    def _start_discovery(self, services: trio.Nursery) -> None:
+        if not self.config.xds.address:
+            return
+        versions = self.last_good.versions if self.last_good is not None else {}
+        client = DiscoveryClient(node_of(self.config), TYPES, versions)
+        server = ControlPlane("XDS", self.config.xds, self.config.auth_token)
+        self.discovery = Discovery(
+            server, client, self.store, self._changed, self._applied, self._chance
+        )
+        services.start_soon(self.discovery.run)
+        services.start_soon(self.discovery.accept_silence)
+        if self._saver is not None:
+            services.start_soon(
+                self._saver.keep,
+                self.store,
+                lambda: {type_url: client.retained(type_url) for type_url in TYPES},
+                self.bell,
+            )
+
+    def _changed(self, delta: StateDelta) -> None:
+        self._identities.apply(delta)
+        if self.is_current:
+            self.last_good = None
+        self.bell.ring()
+
+    async def _applied(self, version: int) -> None:
+        with trio.move_on_after(APPLIED_S) as patience:
+            await self.workers.wait_applied(version)
+        if patience.cancelled_caught:
+            log.error(
+                "workers do not apply the state",
+                extra={"code": "apply_late", "workers": str(self.workers.behind(version))},
+            )
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the state is as new as that of its source."""
+        return self.discovery.is_current if self.discovery is not None else True
+
+    # Certificates.
+
+    async def _watch_identities(self) -> None:
+        while True:
+            seen = self.bell.count
+            self.certificates.want(self._identities.all())
+            await self.bell.wait_past(seen)
+
+    def _is_needed(self, identity: Identity) -> bool:
+        """Whether to keep a certificate: also as long as we do not know better."""
+        settled = self.is_current and self.pods.is_settled
+        return not settled or identity in self._identities.all()
+
+    def _on_certificate_wanted(self, identity: Identity) -> None:
+        try:
+            self._hurried.send_nowait(identity)
+        except trio.WouldBlock:
+            log.warning("too many certificates are awaited", extra={"code": "wishes_dropped"})
+
+    async def _hurry(self) -> None:
+        async for identity in self._hurries:
+            self.certificates.want(self._identities.all())
+            await self.certificates.hurry(identity)
+
+    # Pods.
+
+    async def _find_pods(self) -> None:
+        """Learn the pods as soon as connections could be decided."""
+        await self.workers.wait(lambda: not self.store.is_empty or self.workers.have_state)
+        if self.config.mode is Mode.DEDICATED:
+            self._add_own()
+            return
+        with trio.move_on_after(GREETED_S):
+            await self.workers.wait(lambda: all(link.is_greeted for link in self.workers.links))
+        await self.zds.run()
+
+    def _add_own(self) -> None:
+        about = self.config.proxy_workload
+        if about is not None:
+            uid = f"{about.namespace}/{about.name}"
+            info = PodInfo(uid, about.name, about.namespace, about.service_account)
+            self.pods.add(info, os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC))
+            self.pods.settle([uid])
+
+    # Orders.
+
+    async def _obey_all(self, services: trio.Nursery) -> None:
+        wanted = Wanted(
+            store=self.store,
+            pods=self.pods,
+            certificates=self.certificates.held,
+            is_needed=self._is_needed,
+            may_replace=lambda: self.is_current,
+            on_certificate_wanted=self._on_certificate_wanted,
+            on_answer=self.workers.answered,
+            bell=self.bell,
+        )
+        while True:
+            try:
+                packet = await self._supervisor.receive()
+            except PeerError as error:
+                log.error("not an order", extra={"code": error.code, "error": str(error)})  # noqa: TRY400 - the words say it
+                continue
+            if packet is None:
+                return
+            order, feed = packet
+            if isinstance(order, WorkerStarted) and feed is not None:
+                services.start_soon(self.workers.run_link, order.index, order.pid, feed, wanted)
+            else:
+                await self._obey(order)
+
+    async def _obey(self, order: Order) -> None:
+        match order:
+            case WorkerGone(index, pid):
+                self.workers.gone(index, pid)
+            case DrainAll(milliseconds):
+                log.info("drains", extra={"deadline": f"{milliseconds}ms"})
+                self.zds.stop()
+                await self.workers.drain(milliseconds / 1000)
+            case _:
+                log.error("not an order for control", extra={"code": "order_invalid"})
+
+
+def _fetch_of(config: Config) -> Fetch:
+    if config.certificate_files is not None:
+        return Files(config.certificate_files, time.time).fetch
+    if not config.ca.address:
+        return Nowhere().fetch
+    return Authority(
+        ControlPlane("CA", config.ca, config.auth_token),
+        config.cluster_id,
+        config.secret_ttl_s,
+        time.time,
+        impersonates=config.mode is Mode.SHARED,
+    ).fetch
+
+
+def _saver_of(config: Config) -> Saver | None:
+    if not config.state_dir:
+        return None
+    source = f"{config.xds.address} {config.trust_domain} {config.cluster_id}"
+    return Saver(Path(config.state_dir), source, time.time)
+
+
+def warn_all(warnings: Iterable[str]) -> None:
+    """Say what is set and has no effect."""
+    for warning in warnings:
+        log.warning(warning, extra={"code": "setting_without_effect"})

@@ -1,0 +1,216 @@
+"""Discovery: what the control plane tells of the mesh, as it changes.
+
+1. A response is used as soon as it is there, and acknowledged when every worker decides by it.
+2. A resource that cannot be used is rejected alone; what we had under its name stays.
+3. When the stream ends, the state stays as it is, and a new stream asks for the changes since.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+import trio
+
+from mesh.errors import MeshError, PeerError, UnavailableError
+from mesh.proto.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from mesh.runtime.grpc_bridge.client import GrpcFailedError, GrpcStream, Method
+from mesh.wire.discovery_client import (
+    ADDRESS_TYPE,
+    METHOD,
+    DiscoveryClient,
+    Offered,
+    decode_response,
+)
+from mesh.wire.feed import StateDelta
+from mesh.wire.feed_codec import Resource
+from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
+from ztunnel.control.backoff import backoff
+from ztunnel.control.control_plane import ControlPlane
+from ztunnel.control.store import Store
+
+DELTA: Final[Method[DeltaDiscoveryRequest, DeltaDiscoveryResponse]] = Method(
+    METHOD, DeltaDiscoveryRequest.SerializeToString, decode_response
+)
+FIRST_DELAY_S: Final = 0.01
+MOST_DELAY_S: Final = 15.0
+SLICE: Final = 200
+"""Resources that are read without letting anybody else run."""
+
+SILENCE_S: Final = 5.0
+"""After so long without word about a type, what we have of it is taken for current."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counts:
+    """For the metrics."""
+
+    messages: dict[str, int] = field(default_factory=dict)
+    octets: dict[str, int] = field(default_factory=dict)
+    terminations: dict[str, int] = field(default_factory=dict)
+
+    def message(self, response: DeltaDiscoveryResponse) -> None:
+        """A response has come."""
+        url = response.type_url
+        self.messages[url] = self.messages.get(url, 0) + 1
+        self.octets[url] = self.octets.get(url, 0) + response.ByteSize()
+
+    def termination(self, reason: str) -> None:
+        """A stream has ended."""
+        self.terminations[reason] = self.terminations.get(reason, 0) + 1
+
+
+Applied = Callable[[int], Awaitable[None]]
+Stream = GrpcStream[DeltaDiscoveryRequest, DeltaDiscoveryResponse]
+
+
+class Discovery:
+    """The client of the workload API."""
+
+    def __init__(
+        self,
+        server: ControlPlane,
+        client: DiscoveryClient,
+        store: Store,
+        on_change: Callable[[StateDelta], None],
+        applied: Applied,
+        chance: Random,
+    ) -> None:
+        """Nothing is asked before `run`.
+
+        Args:
+            server: the control plane.
+            client: who we are and what is retained.
+            store: where the state is kept.
+            on_change: told of each change, when the store has it.
+            applied: waits, within limits, until the workers decide by a version.
+            chance: for jitter.
+        """
+        self._server, self._client, self._store = server, client, store
+        self._on_change, self._applied, self._chance = on_change, applied, chance
+        self._first_word = trio.Event()
+        self.counts = Counts()
+        self.is_connected = False
+        """Whether a stream is open on which something was said."""
+
+        self.is_current = False
+        """Whether the state has been as new as the control plane's in this process."""
+
+    async def run(self) -> None:
+        """Follow the control plane for ever.
+
+        Cancellation: ends the stream.
+        """
+        delays = self._delays()
+        while True:
+            try:
+                await self._follow()
+                reason, words = "Complete", "the control plane has ended the stream"
+            except GrpcFailedError as error:
+                reason = "Error" if self.is_connected else "ConnectionError"
+                words = str(error)
+            except (UnavailableError, PeerError) as error:
+                reason, words = "Error", str(error)
+            if self.is_connected:
+                delays = self._delays()
+            self.is_connected = False
+            self.counts.termination(reason)
+            delay_s = next(delays)
+            log.log(
+                logging.INFO if delay_s < 1 else logging.WARNING,
+                "no discovery",
+                extra={"reason": reason, "error": words, "retry": f"{delay_s:.2f}s"},
+            )
+            await trio.sleep(delay_s)
+
+    def _delays(self) -> Iterator[float]:
+        return backoff(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
+
+    async def _follow(self) -> None:
+        metadata = await self._server.metadata()
+        client = await self._server.client()
+        try:
+            async with client.stream(DELTA, metadata) as stream:
+                for request in self._client.first_requests():
+                    stream.send(request)
+                await self._obey(stream)
+        finally:
+            client.close()
+
+    async def _obey(self, stream: Stream) -> None:
+        while (response := await stream.receive()) is not None:
+            if not self.is_connected:
+                log.info("discovery", extra={"server": self._server.address})
+            self.is_connected = True
+            self._first_word.set()
+            self.counts.message(response)
+            stream.send(await self._take(response))
+
+    async def accept_silence(self) -> None:
+        """A server that says nothing of a type for SILENCE_S after it began has nothing new of it.
+
+        For a state from the disk only: nothing else may begin by silence.
+
+        Cancellation: nothing changes.
+        """
+        await self._first_word.wait()
+        await trio.sleep(SILENCE_S)
+        if not self.is_current and not self._store.is_empty:
+            self.become_current()
+
+    def become_current(self) -> None:
+        """What we have is what there is: workers may be brought to it, whoever fed them before."""
+        self.is_current = True
+        self._store.begin()
+        log.info("the state is current", extra={"version": self._store.version})
+        self._on_change(StateDelta(self._store.version, last=True))
+
+    async def _take(self, response: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest:
+        received = self._client.receive(response)
+        resources, rejected = await read_all(received.type_url, received.offered)
+        delta = self._store.apply(received.type_url, resources, received.removed)
+        answer = self._client.accept(received, rejected)
+        for name, reason in {**rejected, **received.misnamed}.items():
+            log.warning(
+                "resource is rejected",
+                extra={"code": "resource_rejected", "resource": name, "error": reason},
+            )
+        log.debug(
+            "discovery response",
+            extra={
+                "type": received.type_url,
+                "resources": len(resources),
+                "removed": len(received.removed),
+                "version": self._store.version,
+            },
+        )
+        self._on_change(delta)
+        if self._client.is_synced and not self.is_current:
+            self.become_current()
+        await self._applied(self._store.version)
+        return answer
+
+
+async def read_all(
+    type_url: str, offered: tuple[Offered, ...]
+) -> tuple[dict[str, Resource], dict[str, str]]:
+    """The resources by name, and the reasons why others cannot be used.
+
+    Cancellation: nothing changes.
+    """
+    read: Callable[[bytes, str], Resource] = (
+        address_from_bytes if type_url == ADDRESS_TYPE else authorization_from_bytes
+    )
+    resources: dict[str, Resource] = {}
+    rejected: dict[str, str] = {}
+    for position, one in enumerate(offered):
+        if position % SLICE == SLICE - 1:
+            await trio.lowlevel.checkpoint()
+        try:
+            resources[one.name] = read(one.octets, one.name)
+        except MeshError as error:
+            rejected[one.name] = str(error)
+    return resources, rejected

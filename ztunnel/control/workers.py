@@ -1,0 +1,231 @@
+"""All workers of this node proxy: who is there, and what is asked of all of them."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from mesh.errors import UnavailableError
+from mesh.model.identity import Identity
+from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
+from mesh.wire.feed import Answer, CertificateFailed, Drain, Query, SetLogLevel
+from mesh.wire.feed_codec import Message
+from ztunnel.control.bell import Bell
+from ztunnel.control.link import Link, Wanted
+
+RETRY_S: Final = 5.0
+"""How often a pod that could not be served is tried again."""
+
+log = logging.getLogger(__name__)
+
+
+class PodNotServedError(UnavailableError):
+    """No worker can listen in a pod; the node agent is told why."""
+
+    code = "pod_not_served"
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A query that is on its way."""
+
+    missing: set[Link]
+    parts: dict[Link, list[bytes]] = field(default_factory=dict)
+
+
+class Workers:
+    """The links to the workers, by the workers' index."""
+
+    def __init__(self, bell: Bell) -> None:
+        """Nobody is there yet."""
+        self._bell = bell
+        self._links: dict[int, tuple[Link, trio.CancelScope]] = {}
+        self._asked: dict[int, _Asked] = {}
+        self._last_number = 0
+        self._drain: Drain | None = None
+        self._levels: tuple[SetLogLevel, ...] = ()
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Those that are there."""
+        return tuple(link for link, _ in self._links.values())
+
+    @property
+    def have_state(self) -> bool:
+        """Whether some worker decides by a state, ours or one of a predecessor of ours."""
+        return any(link.is_greeted and link.applied for link in self.links)
+
+    async def run_link(self, index: int, pid: int, feed: int, wanted: Wanted) -> None:
+        """Converse with a worker until it goes, or another takes its place. Owns `feed`.
+
+        Cancellation: the worker goes on without us.
+        """
+        link = Link(index, pid, FeedChannel(feed), wanted)
+        self.gone(index)
+        scope = trio.CancelScope()
+        self._links[index] = link, scope
+        self._bell.ring()
+        try:
+            with scope:
+                await self._converse(link)
+        finally:
+            if self._links.get(index, (None,))[0] is link:
+                del self._links[index]
+            self._bell.ring()
+
+    async def _converse(self, link: Link) -> None:
+        try:
+            for level in self._levels:
+                await link.say(level)
+            if self._drain is not None:
+                link.is_draining = True
+                await link.say(self._drain)
+            await link.run()
+        except* FeedClosedError:
+            log.info("worker has gone", extra={"worker": link.index, "pid": link.pid})
+
+    def gone(self, index: int, pid: int | None = None) -> None:
+        """This worker has ended (any of that index when `pid` is None)."""
+        found = self._links.get(index)
+        if found is not None and pid in (None, found[0].pid):
+            found[1].cancel()
+
+    async def retry(self) -> None:
+        """Try again and again where pods could not be served.
+
+        Cancellation: nothing changes.
+        """
+        while True:
+            await trio.sleep(RETRY_S)
+            if any(link.listening and any(link.listening.values()) for link in self.links):
+                for link in self.links:
+                    link.forget_failures()
+                self._bell.ring()
+
+    # Waiting for all.
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until something about the workers is so.
+
+        Cancellation: nothing changes.
+        """
+        while not condition():
+            await self._bell.wait_past(self._bell.count)
+
+    async def wait_applied(self, version: int) -> None:
+        """Wait until every worker that is there decides by this version or a later one.
+
+        Cancellation: nothing changes.
+        """
+        await self.wait(
+            lambda: all(link.applied >= version for link in self.links if not link.is_draining)
+        )
+
+    def behind(self, version: int) -> list[int]:
+        """Indexes of workers that do not decide by this version yet."""
+        return [link.index for link in self.links if link.applied < version]
+
+    async def wait_listening(self, uid: str) -> None:
+        """Wait until every worker listens in a pod.
+
+        Raises:
+            PodNotServedError: one cannot.
+
+        Cancellation: nothing changes.
+        """
+        await self.wait(lambda: bool(self._refusal(uid)) or self._all_listen(uid))
+        if refusal := self._refusal(uid):
+            raise PodNotServedError(refusal)
+
+    def some_listen(self, uid: str) -> bool:
+        """Whether the pod is served, though perhaps not by all workers yet."""
+        return any(link.listening.get(uid) == "" for link in self.links)
+
+    def failed_pods(self) -> set[str]:
+        """Uids of pods where some worker could not listen."""
+        return {uid for link in self.links for uid, error in link.listening.items() if error}
+
+    def _all_listen(self, uid: str) -> bool:
+        return bool(self.links) and all(link.listening.get(uid) == "" for link in self.links)
+
+    def _refusal(self, uid: str) -> str:
+        return next(filter(None, (link.listening.get(uid) for link in self.links)), "")
+
+    # Telling and asking all.
+
+    async def certificate_failed(self, identity: Identity, reason: str) -> None:
+        """Whoever waits for this certificate waits in vain.
+
+        Cancellation: some workers have been told.
+        """
+        await self._tell_all(CertificateFailed(identity, reason))
+
+    async def set_levels(self, levels: Iterable[SetLogLevel]) -> None:
+        """Log at these levels, also in workers that start later.
+
+        Cancellation: some workers have been told.
+        """
+        self._levels = (*self._levels, *levels)[-MAX_LEVELS:]
+        for level in levels:
+            await self._tell_all(level)
+
+    async def drain(self, seconds: float) -> None:
+        """Let every worker end.
+
+        Cancellation: some workers have been told.
+        """
+        self._drain = Drain(seconds)
+        for link in self.links:
+            link.is_draining = True
+        self._bell.ring()
+        await self._tell_all(self._drain)
+
+    async def _tell_all(self, message: Message) -> None:
+        for link in self.links:
+            try:
+                await link.say(message)
+            except FeedClosedError:
+                log.debug("worker has gone", extra={"worker": link.index})
+
+    async def ask(self, topic: str, deadline: float) -> list[bytes]:
+        """The answers that have come by a time of trio's clock, complete ones only.
+
+        Cancellation: nothing is left behind.
+        """
+        number, asked = await self._begin_asking(topic)
+        try:
+            with trio.move_on_at(deadline):
+                await self.wait(lambda: not (asked.missing & set(self.links)))
+        finally:
+            del self._asked[number]
+        return _whole(asked)
+
+    async def _begin_asking(self, topic: str) -> tuple[int, _Asked]:
+        self._last_number += 1
+        number = self._last_number
+        asked = _Asked({link for link in self.links if link.is_greeted and not link.is_draining})
+        self._asked[number] = asked
+        for link in tuple(asked.missing):
+            try:
+                await link.say(Query(number, topic))
+            except FeedClosedError:
+                asked.missing.discard(link)
+        return number, asked
+
+    def answered(self, link: Link, answer: Answer) -> None:
+        """A part of an answer has come; one that nobody waits for is dropped."""
+        asked = self._asked.get(answer.number)
+        if asked is not None and link in asked.missing:
+            asked.parts.setdefault(link, []).append(answer.body)
+            if answer.last:
+                asked.missing.discard(link)
+
+
+MAX_LEVELS: Final = 64
+"""Of log levels that are repeated to new workers: the newest."""
+
+
+def _whole(asked: _Asked) -> list[bytes]:
+    return [b"".join(parts) for link, parts in asked.parts.items() if link not in asked.missing]
