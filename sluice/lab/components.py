@@ -3,6 +3,7 @@
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -95,7 +96,7 @@ def _launch(home: Home, component: Component) -> Launch:
 
 def _note(home: Home, component: Component, words: str) -> None:
     log.warning("%s %s", component.name, words)
-    with home.log(component.name).open("a") as file:
+    with suppress(OSError), home.log(component.name).open("a") as file:
         file.write(f"--- {component.name} {words}\n")
 
 

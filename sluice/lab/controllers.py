@@ -1,5 +1,6 @@
 """The controllers together: run until none of them wants anything more."""
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -17,6 +18,12 @@ from sluice.lab.store import Store
 _ENOUGH: Final = 50
 """Rounds after which two controllers must be at odds: each round settles at least one step."""
 
+_GATHER_S: Final = 0.005
+"""How long changes gather before they are acted on together: pods often come in crowds."""
+
+_AGAIN_S: Final = 1.0
+"""Between two tries to write to a disk that was full."""
+
 
 class Controllers:
     """Makes of what users want what there must be."""
@@ -32,11 +39,7 @@ class Controllers:
         )
 
     def settle(self) -> None:
-        """Carry out every plan until there is nothing left to do.
-
-        Raises:
-            ManifestUnwritableError: a full disk; the next call goes on.
-        """
+        """Carry out every plan until there is nothing left to do."""
         for _ in range(_ENOUGH):
             # A list: every plan has its turn in each round.
             if True not in [self._carry_out(plan) for plan in self._plans]:
@@ -44,7 +47,7 @@ class Controllers:
 
     def _carry_out(self, plan: Callable[[Objects], Changes]) -> bool:
         changes = plan(self._store.objects)
-        is_changed = bool(self._store.put(changes.puts))
+        is_changed = self._store.note(changes.puts)
         for key in changes.removals:
             self.remove(key)
         return is_changed or bool(changes.removals)
@@ -67,6 +70,8 @@ class Controllers:
         while True:
             changed = self._store.changed
             self.settle()
-            if not changed.is_set():
+            with trio.move_on_after(math.inf if self._store.is_written else _AGAIN_S):
                 await changed.wait()
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(_GATHER_S)
+            if not self._store.is_written:
+                self._store.flush()

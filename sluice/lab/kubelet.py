@@ -112,7 +112,7 @@ class Kubelet:
         pod = self._store.objects.get(run.key)
         if pod is not None and pod.uid == run.uid:
             status = status_of(run, pod, self._now())
-            self._store.put([pod.patched({"status": None}).patched({"status": status})])
+            self._store.note([pod.patched({"status": None}).patched({"status": status})])
 
     async def _live(self, run: PodRun) -> None:
         try:
@@ -154,6 +154,7 @@ class Kubelet:
     async def _lay_cable(self, run: PodRun) -> None:
         if run.address is not None:
             return
+        write_resolver(self.home, run.place, run.key.namespace)
         run.address = address = self._choose_address(run)
         try:
             await trio.to_thread.run_sync(
@@ -163,7 +164,6 @@ class Kubelet:
             run.address = None
             remove_pod(self.home, run.place, run.node, run.link)
             raise
-        self._write_resolver(run)
 
     def _choose_address(self, run: PodRun) -> Pair:
         taken = [each.address.v4 for each in self.runs.values() if each.address is not None]
@@ -172,9 +172,6 @@ class Kubelet:
             raise PodRefusedError(f"{run.node} has no free address: delete pods there")
         self._last_octet[run.node] = int(address.v4.rpartition(".")[2])
         return address
-
-    def _write_resolver(self, run: PodRun) -> None:
-        write_resolver(self.home, run.place, run.key.namespace)
 
     def _attachment(self, run: PodRun, pod: KubernetesObject) -> cni.Attachment:
         if run.address is None:

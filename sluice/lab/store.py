@@ -1,11 +1,12 @@
 """The objects of a lab: kept here, written into the folder of manifests, and watched.
 
-1. A call stores all of its objects or none. What is on the disk is never newer than what is here
-   but for the time of one call.
+1. `put` stores all of its objects or none: what a user asks for. `note` always holds them, and
+   writes them when the disk lets it: what the lab itself has seen happen.
 2. The folder's generation rises after each change, so that a reader can say what it has seen.
 3. `metadata.generation` rises with the spec only; `resourceVersion` with everything.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +14,20 @@ from random import Random
 
 import trio
 
-from mesh.errors import MeshError
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
-from mesh.runtime.manifests_write import remove_object, write_generation, write_object
+from mesh.runtime.manifests_write import (
+    ManifestUnwritableError,
+    remove_object,
+    write_generation,
+    write_object,
+)
 from sluice.lab.kinds import KINDS
 from sluice.lab.objects import Objects, is_leaving
 
 _SERVERS_OWN = frozenset({"apiVersion", "kind", "metadata", "status"})
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -39,6 +46,8 @@ class Store:
         self._folder, self._random, self._now = folder, random, now
         self._version = 0
         self._changed = trio.Event()
+        self._unwritten: set[ObjectKey] = set()
+        self._is_generation_written = True
 
     @property
     def changed(self) -> trio.Event:
@@ -63,20 +72,55 @@ class Store:
         self._write(fresh)
         for each in fresh:
             self.objects.hold(each)
-        self._announce(bool(fresh))
+        if fresh:
+            self._announce()
         return fresh
+
+    def note(self, objects: Sequence[KubernetesObject]) -> bool:
+        """Hold objects as `put` does, on the disk too as soon as it lets us; whether any is new."""
+        now = self._now()
+        stamped = [self._stamped(each, now) for each in objects]
+        fresh = [each for each in stamped if each is not self.objects.get(each.key)]
+        for each in fresh:
+            self.objects.hold(each)
+            self._unwritten.add(each.key)
+        if fresh:
+            self._write_held()
+            self._announce()
+        return bool(fresh)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether everything that is held is on the disk too."""
+        return self._is_generation_written and not self._unwritten
+
+    def flush(self) -> None:
+        """Try again to write what a full disk has refused."""
+        self._write_held()
+        self.touch()
+
+    def _write_held(self) -> None:
+        for key in sorted(self._unwritten):
+            held = self.objects.get(key)
+            try:
+                if held is not None:
+                    write_object(self._folder, held)
+            except ManifestUnwritableError as error:
+                log.warning("%s", error)
+                return
+            self._unwritten.discard(key)
 
     def patch(self, key: ObjectKey, patch: Mapping[str, Json]) -> None:
         """Lay a merge patch (RFC 7396) over an object; one that is gone stays gone."""
         held = self.objects.get(key)
         if held is not None:
-            self.put([held.patched(patch)])
+            self.note([held.patched(patch)])
 
     def begin_removal(self, key: ObjectKey) -> None:
         """Note in an object that it is to go; whoever holds its things removes it then."""
         held = self.objects.get(key)
         if held is not None and not is_leaving(held):
-            self.put([held.patched({"metadata": {"deletionTimestamp": self._now()}})])
+            self.note([held.patched({"metadata": {"deletionTimestamp": self._now()}})])
 
     def remove(self, keys: Iterable[ObjectKey]) -> None:
         """Forget objects; those that are not there are fine."""
@@ -84,7 +128,8 @@ class Store:
         for key in gone:
             remove_object(self._folder, key)
             self.objects.drop(key)
-        self._announce(bool(gone))
+        if gone:
+            self._announce()
 
     def touch(self) -> int:
         """Raise the folder's generation without a change of ours, and say what it is now.
@@ -92,20 +137,24 @@ class Store:
         A reader that reports it has seen everything that others wrote beside the folder before.
         """
         self.generation += 1
-        write_generation(self._folder, self.generation)
+        try:
+            write_generation(self._folder, self.generation)
+            self._is_generation_written = True
+        except ManifestUnwritableError as error:
+            self._is_generation_written = False
+            log.warning("%s", error)
         return self.generation
 
-    def _announce(self, is_changed: bool) -> None:  # noqa: FBT001 - what the callers counted
-        if is_changed:
-            self.touch()
-            self._changed.set()
-            self._changed = trio.Event()
+    def _announce(self) -> None:
+        self.touch()
+        self._changed.set()
+        self._changed = trio.Event()
 
     def _write(self, objects: Sequence[KubernetesObject]) -> None:
         for number, each in enumerate(objects):
             try:
                 write_object(self._folder, each)
-            except MeshError:
+            except ManifestUnwritableError:
                 self._restore(objects[:number])
                 raise
 

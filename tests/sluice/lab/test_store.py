@@ -84,3 +84,20 @@ def test_a_full_disk_stores_nothing(world: World, tmp_path: Path) -> None:
 
     assert world.objects.get(one.key) is None
     assert not (tmp_path / "manifests" / "ConfigMap.default.one.json").exists()
+
+
+def test_what_happened_is_held_and_written_when_the_disk_has_room_again(
+    world: World, tmp_path: Path
+) -> None:
+    (one,) = documents("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}")
+    in_the_way = tmp_path / "manifests" / "ConfigMap.default.one.json"
+    in_the_way.mkdir()
+
+    world.store.note([one])
+    assert world.objects.get(one.key) is not None
+    assert not world.store.is_written
+
+    in_the_way.rmdir()
+    world.store.flush()
+    assert world.store.is_written
+    assert in_the_way.is_file()
