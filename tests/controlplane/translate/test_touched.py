@@ -1,0 +1,203 @@
+"""Whatever changes, an update gives what a translation from nothing would give."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from controlplane.translate.settings import Settings
+from controlplane.translate.translation import Changed, Translation
+from controlplane.translate.world import Translator
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.manifests import parse
+from tests.controlplane.translate.recordings import world
+from tests.controlplane.translate.test_recordings import WORLDS
+
+Objects = Mapping[ObjectKey, KubernetesObject]
+
+EVERYTHING = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system, labels: {topology.istio.io/network: home}}
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  {name: shop, labels: {istio.io/use-waypoint: light, istio.io/ingress-use-waypoint: "true"}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: one, labels: {topology.kubernetes.io/zone: a}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata:
+  name: bright
+  labels: {istio.io/waypoint-for: all}
+  annotations: {ambient.istio.io/waypoint-inbound-binding: PROXY/15088}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: light, namespace: shop}
+spec: {gatewayClassName: bright}
+status: {addresses: [{value: 10.96.0.9}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gate, namespace: istio-system, labels: {topology.istio.io/network: home}}
+spec: {gatewayClassName: istio-remote}
+status: {addresses: [{value: 192.0.2.7}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{name: http, port: 80, targetPort: web}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: old, namespace: shop}
+spec: {clusterIP: 10.96.0.2, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: old-1, namespace: shop, labels: {kubernetes.io/service-name: old}}
+addressType: IPv4
+endpoints:
+- addresses: [172.20.0.1]
+- {addresses: [10.0.0.1], targetRef: {kind: Pod, name: web, namespace: shop, uid: "1"}}
+ports: [{name: http, port: 8080}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, uid: "1", labels: {app: web}}
+spec:
+  nodeName: one
+  containers: [{name: web, ports: [{name: web, containerPort: 8080}]}]
+status: {podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  {name: light-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: light}}
+spec: {nodeName: one}
+status: {podIPs: [{ip: 10.0.0.2}]}
+---
+apiVersion: security.istio.io/v1beta1
+kind: AuthorizationPolicy
+metadata: {name: by-label, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: everywhere, namespace: istio-system}
+spec:
+  selector: {matchLabels: {app: web}}
+  action: DENY
+  rules: [{to: [{operation: {ports: ["1"]}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: at-the-waypoint, namespace: shop}
+spec:
+  targetRefs:
+  - {kind: Service, name: web}
+  - {kind: Gateway, group: gateway.networking.k8s.io, name: light}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: mesh, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, portLevelMtls: {"8080": {mode: PERMISSIVE}}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: whole, namespace: shop}
+spec: {mtls: {mode: UNSET}}
+"""
+
+
+def everything() -> dict[ObjectKey, KubernetesObject]:
+    found, problems = parse(EVERYTHING, "everything")
+    assert problems == []
+    return {one.key: one for one in found}
+
+
+def without(objects: Objects, key: ObjectKey) -> dict[ObjectKey, KubernetesObject]:
+    return {other: one for other, one in objects.items() if other != key}
+
+
+def patched(
+    objects: Objects, key: ObjectKey, patch: dict[str, Json]
+) -> dict[ObjectKey, KubernetesObject]:
+    return {**objects, key: objects[key].patched(patch)}
+
+
+def values(translation: Translation) -> tuple[object, ...]:
+    return (
+        translation.workloads,
+        translation.services,
+        translation.policies,
+        translation.problems,
+    )
+
+
+PATCHES: list[dict[str, Json]] = [
+    {"metadata": {"labels": None, "annotations": None}},
+    {"spec": None},
+    {"status": None},
+    {"metadata": {"labels": {"app": "other", "topology.istio.io/network": "elsewhere"}}},
+    {"spec": {"selector": None, "mtls": {"mode": "PERMISSIVE"}, "action": "AUDIT"}},
+]
+
+
+def steps(objects: Objects) -> list[tuple[str, Objects]]:
+    """One object at a time: gone, otherwise in several ways, back."""
+    found: list[tuple[str, Objects]] = []
+    for key in objects:
+        found.append((f"{key} is gone", without(objects, key)))
+        for number, patch in enumerate(PATCHES):
+            found.append((f"{key} with patch {number}", patched(objects, key, patch)))
+        found.append((f"{key} is back", objects))
+    return found
+
+
+def check(objects: Objects) -> None:
+    translator = Translator(Settings())
+    before = translator.update(objects)
+    for what, now in steps(objects):
+        after = translator.update(now)
+        fresh = Translator(Settings()).update(now)
+        assert values(after) == values(fresh), what
+        assert after.changed == difference(before, after), what
+        before = after
+
+
+def difference(before: Translation, after: Translation) -> Changed:
+    """What changed, by comparing everything."""
+    names = [
+        (
+            frozenset(name for name, value in new.items() if old.get(name) != value),
+            frozenset(old.keys() - new.keys()),
+        )
+        for old, new in (
+            (before.workloads, after.workloads),
+            (before.services, after.services),
+            (before.policies, after.policies),
+        )
+    ]
+    return Changed(*(put for put, _ in names), *(removed for _, removed in names))
+
+
+@pytest.mark.slow
+def test_an_update_is_the_same_as_a_translation_from_nothing() -> None:
+    check(everything())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WORLDS)
+def test_an_update_of_a_recorded_world_is_the_same_too(name: str) -> None:
+    check(world(name).objects)
