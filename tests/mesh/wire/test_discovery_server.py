@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TypedDict
 
 import pytest
@@ -35,8 +34,8 @@ from mesh.wire.discovery_server import (
     DiscoveryStream,
     Rejected,
 )
+from tests.controlplane.translate.recordings import recorded as recorded_world
 
-RECORDINGS = Path(__file__).resolve().parents[2] / "recordings" / "istiod"
 NODE_ID = "ztunnel~192.0.2.9~ztunnel-recorder.istio-system~istio-system.svc.cluster.local"
 NOT_OF_THE_WORLD = ("ztunnel-recorder", "default/kubernetes")
 """What the recordings leave out of their answers, but not of what the client said that it has."""
@@ -160,7 +159,7 @@ class RecordedStep(TypedDict):
 
 
 def steps_of(world: str) -> list[RecordedStep]:
-    loaded: list[RecordedStep] = json.loads((RECORDINGS / world / "expected.json").read_text())[
+    loaded: list[RecordedStep] = json.loads((recorded_world(world) / "expected.json").read_text())[
         "stream"
     ]
     return loaded
