@@ -1,0 +1,59 @@
+"""Istio's MeshConfig, as far as we honour it: the rest is named in the log, and has no effect."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from mesh.errors import ConfigError
+
+HONOURED: Final = ("trustDomain", "rootNamespace")
+
+
+class MeshConfigInvalidError(ConfigError):
+    """The mesh configuration file cannot be read, or a field has a value that it cannot have."""
+
+    code = "mesh_config_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig:
+    """Values of the file; None where it says nothing."""
+
+    trust_domain: str | None = None
+    root_namespace: str | None = None
+    ignored: tuple[str, ...] = ()
+    """Fields that have no effect here."""
+
+
+def read_mesh_config(path: Path) -> MeshConfig:
+    """Read a file.
+
+    Raises:
+        MeshConfigInvalidError: every problem at once.
+    """
+    try:
+        found: object = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+    except OSError as error:
+        reason = f"{path}: {error.strerror}: give a file that can be read to --mesh-config"
+        raise MeshConfigInvalidError((reason,)) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise MeshConfigInvalidError((f"{path}: is not YAML: {reason}",)) from None
+    if found is None:
+        return MeshConfig()
+    if not isinstance(found, dict):
+        raise MeshConfigInvalidError((f"{path}: must be a mapping of MeshConfig fields",))
+    problems = tuple(
+        f"{path}: {name}: must be a string that is not empty"
+        for name in HONOURED
+        if name in found and not (isinstance(found[name], str) and found[name])
+    )
+    if problems:
+        raise MeshConfigInvalidError(problems)
+    return MeshConfig(
+        found.get("trustDomain"),
+        found.get("rootNamespace"),
+        tuple(sorted(str(name) for name in found if name not in HONOURED)),
+    )

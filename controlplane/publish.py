@@ -1,0 +1,128 @@
+"""From the manifests to what is told: translated, and each resource encoded once for all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controlplane.pods import Pods, pods_of
+from controlplane.translate.settings import Settings
+from controlplane.translate.translation import Changed, Translation
+from controlplane.translate.world import Translator
+from mesh.model.address import Ip, format_ip
+from mesh.model.policy import Authorization
+from mesh.model.workload import Service, Workload
+from mesh.runtime.manifests import Snapshot
+from mesh.wire.discovery_catalogue import (
+    ADDRESS_TYPE,
+    AUTHORIZATION_TYPE,
+    Published,
+    Resource,
+    make_resource,
+    successor,
+)
+from mesh.wire.workload_api import address_resource, authorization_resource
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Everything that one state of the manifests means."""
+
+    published: Published = field(default_factory=Published)
+    pods: Pods = field(default_factory=Pods)
+    problems: tuple[str, ...] = ()
+
+
+class Publisher:
+    """Remembers the last publication; used by one thread at a time, and blocks it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Know no manifests."""
+        self._settings = settings
+        self._translator: Translator | None = None
+        self._last = Publication()
+
+    def update(self, snapshot: Snapshot) -> Publication:
+        """What this state of the manifests means.
+
+        After a bug of the translation it begins anew: the next state is translated as a whole.
+        """
+        translator, self._translator = self._translator, None
+        before = self._last.published.catalogues
+        known = {name: catalogue.resources for name, catalogue in before.items()}
+        if translator is None:
+            translator, known = Translator(self._settings), {key: {} for key in before}
+        translation = translator.update(snapshot.objects)
+        addresses = _addresses(known[ADDRESS_TYPE], translation)
+        policies = _policies(known[AUTHORIZATION_TYPE], translation)
+        catalogues = {
+            ADDRESS_TYPE: successor(before[ADDRESS_TYPE], addresses),
+            AUTHORIZATION_TYPE: successor(before[AUTHORIZATION_TYPE], policies),
+        }
+        self._last = Publication(
+            Published(snapshot.generation, catalogues),
+            pods_of(snapshot.objects),
+            (*snapshot.problems, *translation.sentences),
+        )
+        self._translator = translator
+        return self._last
+
+
+def _addresses(before: Mapping[str, Resource], translation: Translation) -> Mapping[str, Resource]:
+    changed: Changed = translation.changed
+    if not (
+        changed.put_workloads
+        or changed.put_services
+        or changed.removed_workloads
+        or changed.removed_services
+    ):
+        return before
+    resources = dict(before)
+    for name in (*changed.removed_workloads, *changed.removed_services):
+        resources.pop(name, None)
+    for name in sorted(changed.put_workloads):
+        resources[name] = workload_resource(translation.workloads[name])
+    for name in sorted(changed.put_services):
+        resources[name] = service_resource(translation.services[name])
+    return resources
+
+
+def _policies(before: Mapping[str, Resource], translation: Translation) -> Mapping[str, Resource]:
+    changed = translation.changed
+    if not (changed.put_policies or changed.removed_policies):
+        return before
+    resources = dict(before)
+    for name in changed.removed_policies:
+        resources.pop(name, None)
+    for name in sorted(changed.put_policies):
+        resources[name] = policy_resource(translation.policies[name])
+    return resources
+
+
+def workload_resource(workload: Workload) -> Resource:
+    """A workload, under its uid and its addresses."""
+    return make_resource(
+        ADDRESS_TYPE,
+        workload.uid,
+        address_resource(workload),
+        aliases=tuple(_alias(workload.network, ip) for ip in workload.addresses),
+        node=workload.node,
+        services=tuple(workload.services),
+    )
+
+
+def service_resource(service: Service) -> Resource:
+    """A service, under `namespace/hostname` and its addresses."""
+    return make_resource(
+        ADDRESS_TYPE,
+        service.key,
+        address_resource(service),
+        aliases=tuple(_alias(each.network, each.ip) for each in service.addresses),
+    )
+
+
+def policy_resource(policy: Authorization) -> Resource:
+    """A policy, under `namespace/name`."""
+    return make_resource(AUTHORIZATION_TYPE, policy.key, authorization_resource(policy))
+
+
+def _alias(network: str, ip: Ip) -> str:
+    return f"{network}/{format_ip(ip)}"
