@@ -7,7 +7,7 @@
    STRICT is written. Its namespace is the empty text.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -93,7 +93,7 @@ def _identity_agrees(match: Match, facts: ConnectionFacts) -> bool:
 
 
 def _agrees(
-    wanted: Iterable[PatternT], unwanted: Iterable[PatternT], fits: Callable[[PatternT], bool]
+    wanted: Collection[PatternT], unwanted: Collection[PatternT], fits: Callable[[PatternT], bool]
 ) -> bool:
     """One of the wanted fits (if any is named) and none of the unwanted."""
     return (not wanted or any(map(fits, wanted))) and not any(map(fits, unwanted))

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from mesh.state.shards import Shards
+
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT", bound=Hashable)
 
@@ -18,7 +20,7 @@ class Holders(Generic[KeyT, ValueT]):
     def __init__(self, rank: Callable[[ValueT], tuple[bool, bool]]) -> None:
         """The lowest rank is best."""
         self._rank = rank
-        self._single: dict[KeyT, ValueT] = {}
+        self._single: Shards[KeyT, ValueT] = Shards()
         self._several: dict[KeyT, list[ValueT]] = {}
         """Only keys with two holders or more; `_single` has the best of them."""
 
@@ -31,19 +33,21 @@ class Holders(Generic[KeyT, ValueT]):
         if present is value:
             return
         holders = self._several.setdefault(key, [present])
+        if any(holder is value for holder in holders):
+            return
         holders.append(value)
         holders.sort(key=self._rank)  # stable: the order of arrival decides a tie
-        self._single[key] = holders[0]
+        self._single.put(key, holders[0])
 
     def remove(self, key: KeyT, value: ValueT) -> None:
         """One holder less; it must be there."""
         holders = self._several.get(key)
         if holders is None:
             if self._single.get(key) is value:
-                del self._single[key]
+                self._single.pop(key)
             return
         holders[:] = [holder for holder in holders if holder is not value]
-        self._single[key] = holders[0]
+        self._single.put(key, holders[0])
         if len(holders) == 1:
             del self._several[key]
 

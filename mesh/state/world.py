@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mesh.model.address import Ip
 from mesh.model.policy import Authorization
@@ -18,24 +18,15 @@ from mesh.model.workload import (
     TunnelProtocol,
     Workload,
 )
+from mesh.state.changes import Changes
 from mesh.state.holders import Holders
+from mesh.state.pending import Pending
 from mesh.state.policies import Policies
 from mesh.state.services import Services
+from mesh.state.shards import Shards
 from mesh.wire.feed import StateDelta
 
-
-@dataclass(slots=True)
-class Changes:
-    """Names of what was added, changed or removed; an object that came again unchanged is not."""
-
-    workloads: set[str] = field(default_factory=set)
-    services: set[str] = field(default_factory=set)
-    policies: set[str] = field(default_factory=set)
-
-    @property
-    def affects_connections(self) -> bool:
-        """Whether a connection that is open might be judged differently now."""
-        return bool(self.workloads or self.policies)
+__all__ = ["Changes", "Counts", "World"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +47,10 @@ def _alike(_workload: Workload) -> tuple[bool, bool]:
     return False, False
 
 
+def _pod_uid(cluster: str, namespace: str, name: str) -> str:
+    return f"{cluster}//Pod/{namespace}/{name}"
+
+
 class World:
     """Workloads, services and policies."""
 
@@ -63,13 +58,13 @@ class World:
         """Know nothing."""
         self.version = 0
         """The last version that is here completely."""
-        self._pending_version = 0
-        self._pending_addresses: set[str] = set()
-        self._pending_policies: set[str] = set()
-        self._workloads: dict[str, Workload] = {}
+        self._pending = Pending(0)
+        self._workloads: Shards[str, Workload] = Shards()
         self._by_ip: dict[str, Holders[Ip, Workload]] = {}
-        self._by_name: Holders[str, Workload] = Holders(_alike)
         self._by_hostname: Holders[str, Workload] = Holders(_alike)
+        self._clusters: dict[str, int] = {}
+        self._by_name: Holders[str, Workload] = Holders(_alike)
+        """Only those whose uid is not that of a pod: a pod's can be written down."""
         self._endpoints: dict[str, dict[str, Workload]] = {}
         self._services = Services()
         self._policies = Policies()
@@ -84,70 +79,104 @@ class World:
         is forgotten, removals and all, when a part of another comes.
         """
         changes = Changes()
-        if delta.reset or delta.version != self._pending_version:
-            self._pending_version = delta.version
-            self._pending_addresses = self._addresses() if delta.reset else set()
-            self._pending_policies = set(self._policies) if delta.reset else set()
-        self._pending_addresses.update(delta.removed_addresses)
-        self._pending_policies.update(delta.removed_policies)
+        for step in self.steps(delta):
+            changes.add(step)
+        return changes
+
+    def steps(self, delta: StateDelta) -> Iterator[Changes]:
+        """The same as `apply` with pauses, for who may not be stopped for long.
+
+        Take every step before the next part; whoever asks the world between two steps finds all
+        that was added, and not all that goes gone yet: first workloads and services go, then the
+        policies that they named.
+        """
+        if delta.reset or delta.version != self._pending.version:
+            self._pending = Pending(delta.version, reset=delta.reset)
+        yield self._add(delta)
+        if delta.last:
+            yield from self._sweep()
+            self.version = delta.version
+            self._pending = Pending(delta.version)
+
+    def _add(self, delta: StateDelta) -> Changes:
+        changes = Changes()
+        pending = self._pending
+        pending.remove(delta)
         for policy in delta.policies:
-            self._pending_policies.discard(policy.key)
+            pending.keep_policy(policy.key)
+            old = self._policies.get(policy.key)
             if self._policies.put(policy):
-                changes.policies.add(policy.key)
+                changes.note_policy(policy.key, (old, policy))
         for service in delta.services:
-            self._pending_addresses.discard(service.key)
+            pending.keep_address(service.key)
             if self._services.put(service):
                 changes.services.add(service.key)
         for workload in delta.workloads:
-            self._pending_addresses.discard(workload.uid)
-            if self._put(workload):
-                changes.workloads.add(workload.uid)
-        if delta.last:
-            self._sweep(changes)
-            self.version = delta.version
+            pending.keep_address(workload.uid)
+            self._put(workload, changes)
         return changes
 
-    def _addresses(self) -> set[str]:
-        return {*self._workloads, *self._services}
+    def _sweep(self) -> Iterator[Changes]:
+        for names in self._pending.addresses(self._workloads, list(self._services)):
+            changes = Changes()
+            for name in names:
+                self._remove(name, changes)
+            yield changes
+        for keys in self._pending.policies(list(self._policies)):
+            changes = Changes()
+            for key in keys:
+                old = self._policies.get(key)
+                if self._policies.remove(key):
+                    changes.note_policy(key, (old,))
+            yield changes
 
-    def _sweep(self, changes: Changes) -> None:
-        for name in self._pending_addresses:
-            # A name is a workload's uid or a service's key; what is neither went before.
-            if (workload := self._workloads.pop(name, None)) is not None:
-                self._unlink(workload)
-                changes.workloads.add(name)
-            elif self._services.remove(name):
-                changes.services.add(name)
-        for name in self._pending_policies:
-            if self._policies.remove(name):
-                changes.policies.add(name)
-        self._pending_addresses = set()
-        self._pending_policies = set()
+    def _remove(self, name: str, changes: Changes) -> None:
+        # A name is a workload's uid or a service's key; what is neither went before.
+        if (workload := self._workloads.pop(name)) is not None:
+            self._unlink(workload)
+            changes.note_workload(name, workload, None)
+        elif self._services.remove(name):
+            changes.services.add(name)
 
-    def _put(self, workload: Workload) -> bool:
+    def _put(self, workload: Workload, changes: Changes) -> None:
         old = self._workloads.get(workload.uid)
         if old == workload:
-            return False
+            return
         if old is not None:
             self._unlink(old)
-        self._workloads[workload.uid] = workload
+        self._workloads.put(workload.uid, workload)
         self._link(workload)
-        return True
+        changes.note_workload(workload.uid, old, workload)
 
     def _link(self, workload: Workload) -> None:
-        self._by_name.add(workload.name, workload)
+        cluster = workload.cluster_id
+        if workload.uid == _pod_uid(cluster, workload.namespace, workload.name):
+            self._clusters[cluster] = self._clusters.get(cluster, 0) + 1
+        else:
+            self._by_name.add(workload.name, workload)
         if workload.hostname:
             self._by_hostname.add(f"{workload.namespace}/{workload.hostname}", workload)
         # Pods of the host's network share the node's address: it does not say which is meant.
         if workload.network_mode is NetworkMode.STANDARD and workload.addresses:
-            by_ip = self._by_ip.setdefault(workload.network, Holders(_standing))
+            by_ip = self._by_ip.get(workload.network)
+            if by_ip is None:
+                by_ip = self._by_ip[workload.network] = Holders(_standing)
             for ip in workload.addresses:
                 by_ip.add(ip, workload)
         for key in workload.services:
-            self._endpoints.setdefault(key, {})[workload.uid] = workload
+            endpoints = self._endpoints.get(key)
+            if endpoints is None:
+                endpoints = self._endpoints[key] = {}
+            endpoints[workload.uid] = workload
 
     def _unlink(self, workload: Workload) -> None:
-        self._by_name.remove(workload.name, workload)
+        cluster = workload.cluster_id
+        if workload.uid == _pod_uid(cluster, workload.namespace, workload.name):
+            self._clusters[cluster] -= 1
+            if not self._clusters[cluster]:
+                del self._clusters[cluster]
+        else:
+            self._by_name.remove(workload.name, workload)
         if workload.hostname:
             self._by_hostname.remove(f"{workload.namespace}/{workload.hostname}", workload)
         if workload.network_mode is NetworkMode.STANDARD and workload.addresses:
@@ -171,7 +200,7 @@ class World:
 
     def workloads(self) -> Iterator[Workload]:
         """All, in no order; do not change the world meanwhile."""
-        return iter(self._workloads.values())
+        return self._workloads.values()
 
     def services(self) -> Iterator[Service]:
         """All, in no order; do not change the world meanwhile."""
@@ -205,10 +234,12 @@ class World:
 
     def pod(self, namespace: str, name: str, service_account: str) -> Workload | None:
         """The workload that a pod is, by what its node agent knows of it."""
+        uids = (_pod_uid(cluster, namespace, name) for cluster in self._clusters)
+        found = [workload for uid in uids if (workload := self._workloads.get(uid)) is not None]
         return next(
             (
                 workload
-                for workload in self._by_name.all(name)
+                for workload in (*found, *self._by_name.all(name))
                 if workload.namespace == namespace and workload.service_account == service_account
             ),
             None,

@@ -9,18 +9,12 @@
 4. Any octets give a message or a PeerError.
 """
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from enum import IntEnum
-from functools import lru_cache, partial
-from operator import attrgetter
-from types import NoneType, UnionType
-from typing import Final, NewType, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
 
 from mesh.errors import PeerError, UnavailableError
-from mesh.model.policy import Authorization
-from mesh.model.workload import Service, Workload
+from mesh.model.workload import Workload
 from mesh.wire.feed import (
     MAX_PACKET_OCTETS,
     AddPod,
@@ -43,12 +37,30 @@ from mesh.wire.feed import (
     ToControl,
     ToWorker,
 )
+from mesh.wire.feed_fields import (
+    RESOURCES,
+    Read,
+    Resource,
+    dataclass_reader,
+    field_values,
+    plain,
+)
 from mesh.wire.pack import Packed, pack, unpack
 
+__all__ = [
+    "FeedInvalidError",
+    "FeedTooLargeError",
+    "Message",
+    "Resource",
+    "decode",
+    "decode_resource",
+    "encode",
+    "encode_resource",
+    "resource_name",
+    "state_packets",
+]
+
 Message = ToWorker | ToControl
-Read = Callable[[Packed], object]
-Resource = Workload | Service | Authorization
-ResourceT = TypeVar("ResourceT", bound=Resource)
 
 # The order is the wire's: new messages go to the end.
 MESSAGES: Final[tuple[type[Message], ...]] = (
@@ -71,14 +83,8 @@ MESSAGES: Final[tuple[type[Message], ...]] = (
     Drained,
 )
 NUMBER: Final = {message: number for number, message in enumerate(MESSAGES)}
-ONE_OF_A_KIND: Final = frozenset({"uid", "name"})
-"""Texts that rarely repeat are not interned: the table of interned texts would only grow."""
-
-SHARED_KINDS: Final = 16_384
-"""How many distinct values of one kind are kept in order to be shared."""
-
-FIRST_CUT: Final = 256
-"""Resources per packet to begin with: one takes about 250 octets."""
+FIRST_CUT: Final = 128
+"""Resources per packet at most: a worker takes them in two milliseconds, and then looks up."""
 
 
 class FeedInvalidError(PeerError):
@@ -107,7 +113,7 @@ class FeedTooLargeError(UnavailableError):
 
 def encode(message: Message) -> bytes:
     """The packet of a message."""
-    return pack((NUMBER[type(message)], *_values(message)), _plain)
+    return pack((NUMBER[type(message)], *field_values(message)), plain)
 
 
 def decode(packet: bytes) -> Message:
@@ -200,7 +206,7 @@ def resource_name(resource: Resource) -> str:
 
 def encode_resource(resource: Resource) -> bytes:
     """One workload, service or policy alone, for the last good state on disk."""
-    return pack((RESOURCES.index(type(resource)), *_values(resource)), _plain)
+    return pack((RESOURCES.index(type(resource)), *field_values(resource)), plain)
 
 
 def decode_resource(octets: bytes) -> Resource:
@@ -215,172 +221,5 @@ def decode_resource(octets: bytes) -> Resource:
     return resource
 
 
-RESOURCES: Final[tuple[type[Resource], ...]] = (Workload, Service, Authorization)
-
-
-# Writing.
-
-
-_getters: Final[dict[type, Callable[[object], tuple[object, ...]]]] = {}
-
-
-def _values(value: object) -> tuple[object, ...]:
-    kind = type(value)
-    if kind not in _getters:
-        _getters[kind] = _getter(kind)
-    return _getters[kind](value)
-
-
-def _getter(kind: type) -> Callable[[object], tuple[object, ...]]:
-    names = _names(kind)
-    if not names:
-        return lambda _: ()
-    if len(names) == 1:
-        only = attrgetter(names[0])
-        return lambda value: (only(value),)
-    every: Callable[[object], tuple[object, ...]] = attrgetter(*names)
-    return every
-
-
-def _plain(value: object) -> object:
-    """What msgpack does not know: our values, and views of dicts."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    return _values(value)
-
-
-def _names(kind: type) -> tuple[str, ...]:
-    if not is_dataclass(kind):
-        raise TypeError(f"{kind.__name__} cannot be carried")
-    return tuple(field.name for field in fields(kind))
-
-
-# Reading.
-
-
-def _text(value: Packed) -> object:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return sys.intern(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Exactly:
-    """A value of one plain type, unchanged."""
-
-    kind: type[int | float | bytes | str]
-
-    def __call__(self, value: Packed) -> object:
-        if not isinstance(value, self.kind):
-            raise TypeError(f"not {self.kind.__name__}")
-        return value
-
-
-def _reader(hint: object) -> Read:  # noqa: PLR0911 - one return for each kind of type
-    """How to read a value of an annotated type."""
-    if hint is str:
-        return _text
-    if hint is float:
-        return _number
-    if isinstance(hint, NewType):
-        return _reader(hint.__supertype__)
-    if isinstance(hint, type) and hint in (bool, int, bytes):
-        return _Exactly(hint)
-    if isinstance(hint, type) and issubclass(hint, IntEnum):
-        return partial(_member, {member.value: member for member in hint})
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _shared(_dataclass_reader(hint))
-    if isinstance(hint, UnionType):
-        return _union_reader(get_args(hint))
-    if get_origin(hint) is tuple:
-        return _tuple_reader(get_args(hint)[0])
-    if get_origin(hint) is Mapping:
-        return _mapping_reader(get_args(hint)[1])
-    raise TypeError(f"{hint} cannot be carried")
-
-
-def _number(value: Packed) -> object:
-    if not isinstance(value, int | float):
-        raise TypeError("not a number")
-    return float(value)
-
-
-def _member(members: Mapping[int, object], value: Packed) -> object:
-    if not isinstance(value, int):
-        raise TypeError("not a number")
-    return members[value]
-
-
-def _shared(read: Read) -> Read:
-    """The same object for the same octets."""
-    return lru_cache(maxsize=SHARED_KINDS)(read)
-
-
-def _dataclass_reader(kind: type) -> Read:
-    hints: dict[str, object] = get_type_hints(kind)
-    names = _names(kind)
-    build: Callable[..., object] = kind
-    reads = [_Exactly(str) if name in ONE_OF_A_KIND else _reader(hints[name]) for name in names]
-
-    def read(value: Packed) -> object:
-        if not isinstance(value, tuple) or len(value) != len(reads):
-            raise TypeError(f"not {kind.__name__}")
-        return build(**{n: r(v) for n, r, v in zip(names, reads, value, strict=True)})
-
-    return read
-
-
-def _union_reader(choices: tuple[object, ...]) -> Read:
-    """`X | None`, or values told apart by their number of fields."""
-    kinds = [choice for choice in choices if choice is not NoneType]
-    if len(kinds) == 1:
-        read = _reader(kinds[0])
-        return lambda value: None if value is None else read(value)
-    by_size = {
-        len(_names(kind)): _dataclass_reader(kind) for kind in kinds if isinstance(kind, type)
-    }
-    if len(by_size) != len(kinds):
-        raise TypeError(f"{choices} cannot be told apart")
-
-    def read_one(value: Packed) -> object:
-        if not isinstance(value, tuple):
-            raise TypeError("not an array")
-        return by_size[len(value)](value)
-
-    return read_one
-
-
-def _tuple_reader(hint: object) -> Read:
-    if hint in (Workload, Service, Authorization) and isinstance(hint, type):
-        # Not shared: each is the only one of its kind.
-        read = _dataclass_reader(hint)
-        share = False
-    else:
-        read = _reader(hint)
-        share = True
-
-    def read_all(value: Packed) -> object:
-        if not isinstance(value, tuple):
-            raise TypeError("not an array")
-        return tuple([read(one) for one in value])
-
-    return _shared(read_all) if share else read_all
-
-
-def _mapping_reader(hint: object) -> Read:
-    read = _reader(hint)
-
-    @lru_cache(maxsize=SHARED_KINDS)
-    def read_items(items: tuple[tuple[Packed, Packed], ...]) -> object:
-        return {_text(key): read(value) for key, value in items}
-
-    def read_mapping(value: Packed) -> object:
-        if not isinstance(value, Mapping):
-            raise TypeError("not a mapping")
-        return read_items(tuple(value.items()))
-
-    return read_mapping
-
-
-_READERS: Final = tuple(_dataclass_reader(message) for message in MESSAGES)
-_RESOURCE_READERS: Final = tuple(_dataclass_reader(resource) for resource in RESOURCES)
+_READERS: Final = tuple(dataclass_reader(message) for message in MESSAGES)
+_RESOURCE_READERS: Final = tuple(dataclass_reader(resource) for resource in RESOURCES)
