@@ -155,7 +155,7 @@ def exec(  # noqa: A001 - the command's name
     words = command[1:] if command[0] == "--" else command
     if not words:
         raise typer.BadParameter("name a command after --")
-    return become(home, reply.place, words)
+    return become(reply.place, words)
 
 
 @app.command(epilog=EXITS)

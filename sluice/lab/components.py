@@ -71,7 +71,7 @@ async def keep(
         began = trio.current_time()
         try:
             await component.prepare()
-            running = await start(home, _launch(home, component))
+            running = await start(_launch(home, component))
         except (OSError, MeshError) as error:
             run.waits_for = str(error)
             log.warning("%s: %s", component.name, error)

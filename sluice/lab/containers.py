@@ -115,7 +115,7 @@ async def _run_once(
     try:
         try:
             launch = _launch(kitchen, run, pod, container, writable)
-            running = await start(kitchen.home, launch)
+            running = await start(launch)
         except (OSError, MeshError) as error:
             state.waits_for = str(error)
             return None

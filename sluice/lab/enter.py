@@ -10,17 +10,16 @@ from mesh.errors import MeshError
 from mesh.runtime.mounts import enter_mounts, own_mounts
 from mesh.runtime.netns import enter, open_netns
 from sluice.lab.files import RESOLV_CONF, FileMount, hide_namespaces, show
-from sluice.lab.home import LAB_VARIABLE, Home
+from sluice.lab.home import LAB_VARIABLE
 
 _NOT_FOUND = 127
 _CANNOT_RUN = 126
 
 
-def become(home: Home, place: Mapping[str, str], words: Sequence[str]) -> int:
+def become(place: Mapping[str, str], words: Sequence[str]) -> int:
     """Go to a place and become a command.
 
     Args:
-        home: of the lab.
         place: as the keeper has described it.
         words: the command.
 
@@ -34,7 +33,7 @@ def become(home: Home, place: Mapping[str, str], words: Sequence[str]) -> int:
     enter(open_netns(Path(place["netns"])))
     if not _enter_mounts_of(place):
         own_mounts()
-        hide_namespaces(home)
+        hide_namespaces()
         show((FileMount(Path(place["resolv_conf"]), RESOLV_CONF),))
     with suppress(OSError):
         os.chdir(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mesh.runtime.mounts import bind, detach
-from sluice.lab.home import Home
+from sluice.lab.home import NETNS
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -19,9 +19,9 @@ class FileMount:
     is_read_only: bool = False
 
 
-def hide_namespaces(home: Home) -> None:
-    """Let the lab's namespaces go from the calling thread's own mounts: a copy keeps one alive."""
-    for path in home.all_netns():
+def hide_namespaces() -> None:
+    """Let all labs' namespaces go from the calling thread's own mounts: a copy keeps one alive."""
+    for path in NETNS.glob("sluice-*"):
         detach(path)
 
 

@@ -28,7 +28,9 @@ from sluice.lab.topology import add_pod, remove_pod
 
 DEFAULT_GRACE_S: Final = 2.0
 _FIRST_DELAY_S: Final = 0.1
-_LONGEST_DELAY_S: Final = 2.0
+_LONGEST_DELAY_S: Final = 0.3
+"""Between two tries to place a pod: a node proxy that comes back is not to be waited for long."""
+
 _CLEAN_UP_S: Final = 20.0
 
 log = logging.getLogger(__name__)

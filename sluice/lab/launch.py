@@ -134,9 +134,9 @@ def take_down(home: Home) -> bool:
         raise LabRefusedError(("a lab's namespaces are root's: run it as root",))
     with _alone():
         found = remove(home)
-    with suppress(OSError):
-        ROOT.rmdir()  # other labs keep it
-    return found
+        with suppress(OSError):
+            ROOT.rmdir()  # other labs keep it
+        return found
 
 
 def remove(home: Home) -> bool:

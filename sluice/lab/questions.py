@@ -151,6 +151,8 @@ def status(lab: Lab, how: str) -> Reply:
     if how == "json":
         page = {"name": lab.home.lab, "nodes": nodes, "pods": pods, "components": components}
         return Reply(out=json.dumps({**page, "gateways": []}, indent=2) + "\n")
+    for pod in pods:
+        del pod["ip"]  # among the others
     tables = (_columns(table) for table in (nodes, components, pods) if table)
     return Reply(out="\n".join(tables))
 

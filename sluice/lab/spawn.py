@@ -19,7 +19,6 @@ from mesh.runtime.mounts import open_own_mounts, own_mounts
 from mesh.runtime.netns import enter, in_throwaway_thread
 from sluice.lab.errors import PodRefusedError
 from sluice.lab.files import FileMount, hide_namespaces, show
-from sluice.lab.home import Home
 from sluice.lab.topology import opened
 
 
@@ -75,7 +74,7 @@ class Running:
             os.close(self.mounts)
 
 
-async def start(home: Home, launch: Launch) -> Running:
+async def start(launch: Launch) -> Running:
     """Start a process in its namespaces, as the leader of a session of its own.
 
     Raises:
@@ -83,17 +82,17 @@ async def start(home: Home, launch: Launch) -> Running:
 
     Cancellation: none while the process is being made.
     """
-    return await trio.to_thread.run_sync(_start_blocking, home, launch)
+    return await trio.to_thread.run_sync(_start_blocking, launch)
 
 
-def _start_blocking(home: Home, launch: Launch) -> Running:
+def _start_blocking(launch: Launch) -> Running:
     def run() -> Running:
         with opened(launch.netns) as netns:
             enter(netns)
         mounts = None
         if launch.files is not None:
             own_mounts()
-            hide_namespaces(home)
+            hide_namespaces()
             show(launch.files)
             mounts = open_own_mounts()
         return Running(_child(launch), mounts)
