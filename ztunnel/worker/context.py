@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import trio
 
 from mesh.observe.metrics import TrafficMetrics
-from mesh.runtime.http2_transport import Buffers
+from mesh.runtime.http2_sending import Buffers
 from mesh.runtime.relay.reactor import Reactor
 from mesh.state.world import World
 from mesh.wire.http2.flow import WindowBudget

@@ -6,7 +6,8 @@ from typing import Final
 import trio
 
 from mesh.errors import MeshError, UnavailableError
-from mesh.runtime.http2_transport import Handle, Tunnel, TunnelBrokenError
+from mesh.runtime.http2_handle import Handle
+from mesh.runtime.http2_transport import Tunnel, TunnelBrokenError
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import ErrorCode
 from ztunnel.worker import hbone

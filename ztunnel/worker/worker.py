@@ -18,7 +18,7 @@ import trio
 from mesh.errors import MeshError
 from mesh.observe.metrics import TrafficMetrics
 from mesh.runtime.feed_channel import FeedChannel
-from mesh.runtime.http2_transport import Buffers
+from mesh.runtime.http2_sending import Buffers
 from mesh.runtime.netns import netns_id
 from mesh.runtime.relay.plain import CHUNK_OCTETS
 from mesh.runtime.relay.reactor import Reactor

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final
 
 from mesh.runtime.relay import inner
-from mesh.runtime.relay.reactor import BUDGET_OCTETS, OUT, READ_END, Reactor
+from mesh.runtime.relay.reactor import BUDGET_OCTETS, ERROR, OUT, READ_END, Reactor
 
 CHUNK_OCTETS: Final = 256 * 1024
 
@@ -106,6 +106,10 @@ class SocketRelay:
             self._push(writing)
         if events & ~OUT:
             self._pump(reading)
+            # A reset is found by reading, which a sink that is full prevents: nobody may be kept
+            # for a peer that does not read.
+            if events & ERROR and reading.waiting:
+                self._broken(reading.source)
 
     def _pump(self, way: _Direction) -> None:
         budget = BUDGET_OCTETS

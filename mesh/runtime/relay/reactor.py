@@ -18,7 +18,9 @@ import trio
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
-BROKEN: Final = select.EPOLLERR | select.EPOLLHUP
+ERROR: Final = select.EPOLLERR
+"""Reset, most often."""
+BROKEN: Final = ERROR | select.EPOLLHUP
 READ_END: Final = select.EPOLLRDHUP
 EDGES: Final = IN | OUT | READ_END | select.EPOLLET
 

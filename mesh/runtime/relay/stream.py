@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import trio
 
-from mesh.runtime.http2_transport import Handle, Tunnel
+from mesh.runtime.http2_handle import Handle
+from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay import inner
 from mesh.runtime.relay.plain import Ending, close
 from mesh.runtime.relay.reactor import BUDGET_OCTETS, ERROR, OUT, READ_END, Reactor

@@ -197,6 +197,14 @@ class Connection:
         """The reader took so many octets of what `DataReceived` gave: the peer may send more."""
         self._state.windows.credit(stream, octets)
 
+    def settle(self) -> None:
+        """All that was received has been offered to its readers, and credited as far as they took.
+
+        Call it after each round: what is unread now belongs to readers that are slow, and must not
+        take the connection's window from the others.
+        """
+        self._state.windows.settle()
+
     # The connection.
 
     def ping(self, payload: bytes) -> None:

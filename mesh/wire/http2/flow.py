@@ -6,7 +6,9 @@
 3. A round trip is measured by a PING sent right behind a WINDOW_UPDATE. If, when its answer is
    here, the peer has used all that it had *before* that update, then it waited for us (or was about
    to): the window limits it, and is doubled. A reader that leaves octets lying gets no growth.
-4. Growth beyond the start is taken from a budget that all connections of a worker share.
+4. What slow readers leave lying takes the connection's window from all its streams. So that
+   window grows, too, when more than half of it is unread: `relieve`.
+5. Growth beyond the start is taken from a budget that all connections of a worker share.
 """
 
 from typing import Final
@@ -77,8 +79,15 @@ class ReceiveWindow:
 
     def grow(self, budget: WindowBudget) -> int:
         """Double within ceiling and budget, unless the reader is slow; return the increment."""
+        return 0 if self.unread * 4 > self.size else self._double(budget)
+
+    def relieve(self, budget: WindowBudget) -> int:
+        """Double when the readers have left more than half of it lying; return the increment."""
+        return self._double(budget) if self.unread * 2 > self.size else 0
+
+    def _double(self, budget: WindowBudget) -> int:
         step = min(self.size, self.ceiling - self.size)
-        if step <= 0 or self.unread * 4 > self.size or not budget.take(step):
+        if step <= 0 or not budget.take(step):
             return 0
         self.size += step
         self.available += step

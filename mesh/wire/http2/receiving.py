@@ -227,10 +227,10 @@ class Receiver:
     def _judge(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         """Refuse by the frame's header what may not come now, or not so long."""
         block = self._block
-        if length > self._state.settings.max_frame:
-            raise FrameSizeViolationError(f"a frame of {length} octets")
         if not self._settled:
             self._judge_order(kind, flags, stream_id)
+        if length > self._state.settings.max_frame:
+            raise FrameSizeViolationError(f"a frame of {length} octets")
         if kind == frames.CONTINUATION and not block.is_open:
             raise ProtocolViolationError("CONTINUATION without HEADERS")
         if kind == frames.PUSH_PROMISE:

@@ -32,7 +32,8 @@ class Settings:
 
     max_concurrent_streams: int = 200
     stream_window: int = 256 * KIB
-    connection_window: int = 256 * KIB
+    connection_window: int = 1 * MIB
+    """Four times a stream's: one reader that stops leaves room for the others."""
     max_stream_window: int = 4 * MIB
     max_connection_window: int = 16 * MIB
     max_frame: int = 1 * MIB

@@ -64,6 +64,12 @@ class ReceiveWindows:
         elif step:
             self._update([(0, window, step)])
 
+    def settle(self) -> None:
+        """What is unread now waits for slow readers: the others need a window of their own."""
+        window = self.connection
+        if window.available * 2 < window.size and (step := window.relieve(self._budget)):
+            self._outgoing += window_update(0, step)
+
     def return_unread(self, octets: int) -> None:
         """These octets were charged to the connection, and belong to no stream."""
         if step := self.connection.credit(octets):

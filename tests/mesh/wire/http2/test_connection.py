@@ -12,7 +12,7 @@ from mesh.wire.http2.errors import (
     StreamsExhaustedError,
 )
 from mesh.wire.http2.frames import MAX_STREAM_ID, PREFACE, ErrorCode, Role, frame
-from mesh.wire.http2.settings import MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, Settings
+from mesh.wire.http2.settings import KIB, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, Settings
 from tests.mesh.wire.http2.peer import (
     ACK,
     CONNECT,
@@ -45,7 +45,7 @@ def test_a_client_says_the_preface_and_its_settings_and_window() -> None:
         0,
         bytes.fromhex("0004 00040000 0005 00100000 0006 00010000 0002 00000000"),
     )
-    assert second == (frames.WINDOW_UPDATE, 0, 0, (256 * 1024 - 65_535).to_bytes(4, "big"))
+    assert second == (frames.WINDOW_UPDATE, 0, 0, ((1 << 20) - 65_535).to_bytes(4, "big"))
 
 
 def test_a_server_says_how_many_streams_it_takes() -> None:
@@ -221,7 +221,7 @@ def test_our_limit_of_streams_is_kept_by_refusing() -> None:
 
 
 def test_data_for_a_stream_that_we_have_reset_is_dropped_and_credited() -> None:
-    pair = Pair()
+    pair = Pair(server=Settings(connection_window=256 * KIB))
     mine, theirs = pair.open()
     pair.send(pair.client, mine, 50_000)
     before = pair.server.receive(data(1, b"x"))

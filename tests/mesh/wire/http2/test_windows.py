@@ -115,7 +115,7 @@ def test_a_reader_that_keeps_up_gets_larger_windows_up_to_the_maximum() -> None:
     assert theirs.inbound.size == 4 * MIB
     # One stream's window limits it then: the connection's does not have to grow further.
     assert pair.server._state.windows.connection.size == 8 * MIB
-    assert pair.budget.taken == (4 + 8) * MIB - 2 * 256 * KIB
+    assert pair.budget.taken == (4 + 8) * MIB - 256 * KIB - 1 * MIB
     assert pair.client.sendable(mine) == min(1 * MIB, mine.send_window)
 
 
@@ -124,7 +124,7 @@ def test_growth_ends_where_the_budget_of_all_connections_ends() -> None:
     mine, theirs = pair.open()
     grow(pair, mine, theirs, 8 * MIB)
     assert pair.budget.taken == 256 * KIB
-    assert theirs.inbound.size + pair.server._state.windows.connection.size == 768 * KIB
+    assert theirs.inbound.size + pair.server._state.windows.connection.size == MIB + 512 * KIB
 
 
 def test_what_a_window_has_grown_by_comes_back_when_its_stream_or_connection_ends() -> None:
@@ -133,7 +133,7 @@ def test_what_a_window_has_grown_by_comes_back_when_its_stream_or_connection_end
     grow(pair, mine, theirs, 64 * MIB)
     pair.client.send_end(mine)
     pair.exchange()
-    assert pair.budget.taken == 8 * MIB - 256 * KIB
+    assert pair.budget.taken == 7 * MIB
     again, answer = pair.open()
     grow(pair, again, answer, 2 * MIB)
     pair.server.close()
@@ -209,3 +209,39 @@ def test_the_sender_stays_within_the_smaller_window() -> None:
     (event,) = client.receive(frames.window_update(0, 500))
     assert repr(event) == "WindowOpened(stream=None)"
     assert client.sendable(streams[4]) == 500
+
+
+def filled(count: int, settings: Settings, budget: WindowBudget) -> Pair:
+    """Streams that nobody reads, each as full as its window lets it be; then a round ends."""
+    pair = Pair(server=settings, budget=budget)
+    for _ in range(count):
+        mine, _ = pair.open()
+        pair.send(pair.client, mine, MIB)
+        pair.server.settle()
+        pair.exchange()
+    return pair
+
+
+def test_readers_that_stop_leave_the_others_a_window() -> None:
+    settings = Settings(max_concurrent_streams=100)
+    pair = filled(60, settings, WindowBudget(64 * MIB))
+    window = pair.server._state.windows.connection
+    assert window.unread == 60 * 256 * KIB
+    assert window.size == 16 * MIB
+    lively, _ = pair.open()
+    assert pair.send(pair.client, lively, MIB) == 256 * KIB
+
+
+def test_readers_that_stop_hold_no_more_than_the_budget_lets_them() -> None:
+    pair = filled(60, Settings(), WindowBudget(MIB))
+    assert pair.server._state.windows.connection.unread == 2 * MIB
+    assert pair.budget.taken == MIB
+
+
+def test_readers_that_keep_up_need_no_relief() -> None:
+    pair = Pair()
+    mine, theirs = pair.open()
+    took = pair.send(pair.client, mine, 256 * KIB)
+    pair.server.credit(theirs, took)
+    pair.server.settle()
+    assert pair.server._state.windows.connection.size == MIB
