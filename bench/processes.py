@@ -3,6 +3,7 @@
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
@@ -22,6 +23,7 @@ class Started:
             keep: descriptors that it inherits.
             env: its whole environment; None is ours.
         """
+        self.command = command
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -57,16 +59,26 @@ class Started:
         Raises:
             RuntimeError: it ended, or was silent for too long; the message has its last lines.
         """
-        seen = 0
+        return self.wait_for(lambda line: containing in line, 0, seconds, containing)
+
+    def wait_for(
+        self, wanted: Callable[[str], bool], first: int, seconds: float, what: str = "such line"
+    ) -> str:
+        """Wait for a line; `first` is the number of lines that are not looked at.
+
+        Raises:
+            RuntimeError: it ended, or was silent for too long; the message has its last lines.
+        """
         with self._changed:
             while True:
-                for line in self.lines[seen:]:
-                    if containing in line:
+                for line in self.lines[first:]:
+                    if wanted(line):
                         return line
-                seen = len(self.lines)
+                first = len(self.lines)
                 if self._ended or not self._changed.wait(seconds):
                     last = "\n".join(self.lines[-20:])
-                    raise RuntimeError(f"no {containing!r} from {self.process.args}:\n{last}")
+                    words = " ".join(map(str, self.command))
+                    raise RuntimeError(f"no {what!r} from {words}:\n{last}")
 
     def stop(self) -> None:
         """End it."""

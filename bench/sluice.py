@@ -7,15 +7,16 @@ import array
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from bench.namespaces import CLIENT_IP, SERVER_IP, inside, path_of
 from bench.processes import Started
 from mesh.model.address import parse_ip
 from mesh.model.identity import Identity
-from mesh.model.workload import TunnelProtocol, Workload
+from mesh.model.policy import Authorization
+from mesh.model.workload import Service, TunnelProtocol, Workload
 from mesh.wire.feed import (
     MAX_PACKET_OCTETS,
     AddPod,
@@ -26,11 +27,12 @@ from mesh.wire.feed import (
     PodListening,
     Query,
     StateDelta,
-    ToControl,
     ToWorker,
 )
-from mesh.wire.feed_codec import decode, encode
+from mesh.wire.feed_codec import Message, decode, encode
 from tests.pki import Issued
+
+MessageT = TypeVar("MessageT")
 
 ANSWER_SECONDS: Final = 20.0
 ENVIRONMENT: Final = {
@@ -68,13 +70,15 @@ def uid_of(identity: Identity) -> str:
     return f"Kubernetes//Pod/{identity.namespace}/{identity.service_account}"
 
 
-class Feed:
-    """The control end of a worker's feed, blocking."""
+class Worker:
+    """A worker process and the control end of its feed, blocking."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, process: Started, feed: socket.socket) -> None:
         """Take over a SOCK_SEQPACKET socket."""
-        self._sock = sock
-        self._sock.settimeout(ANSWER_SECONDS)
+        self.process = process
+        self._feed = feed
+        self._feed.settimeout(ANSWER_SECONDS)
+        self._version = 0
 
     def say(self, message: ToWorker, descriptor: int | None = None) -> None:
         """Send one message; the descriptor stays the caller's."""
@@ -83,22 +87,106 @@ class Feed:
             if descriptor is None
             else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
         )
-        self._sock.sendmsg([encode(message)], rights)
+        self._feed.sendmsg([encode(message)], rights)
 
-    def wait(self, kind: type[ToControl]) -> ToControl:
-        """Read on until a message of this kind comes.
+    def hear(self) -> tuple[Message, list[int]]:
+        """The next message, and the descriptors that came along.
 
         Raises:
             TimeoutError: none came.
             ConnectionError: the worker has ended.
         """
+        packet, descriptors, _, _ = socket.recv_fds(self._feed, MAX_PACKET_OCTETS, 1)
+        if not packet:
+            raise ConnectionError("the worker has ended")
+        return decode(packet), descriptors
+
+    def wait(self, kind: type[MessageT]) -> MessageT:
+        """Read on until a message of this kind comes; errors as `hear`."""
         while True:
-            packet = self._sock.recv(MAX_PACKET_OCTETS)
-            if not packet:
-                raise ConnectionError("the worker has ended")
-            message = decode(packet)
+            message, descriptors = self.hear()
+            for descriptor in descriptors:
+                os.close(descriptor)
             if isinstance(message, kind):
                 return message
+
+    def greet(self) -> None:
+        """Begin the conversation, as each control process does."""
+        self.say(Query(0, "hello"))
+        self.wait(HelloEnd)
+
+    def tell(
+        self,
+        workloads: Iterable[Workload],
+        services: Iterable[Service] = (),
+        policies: Iterable[Authorization] = (),
+    ) -> None:
+        """Make this the whole state, and wait until it is in force."""
+        self._version += 1
+        self.say(
+            StateDelta(
+                self._version,
+                last=True,
+                reset=True,
+                workloads=tuple(workloads),
+                services=tuple(services),
+                policies=tuple(policies),
+            )
+        )
+        self.wait(Applied)
+
+    def certify(self, identity: Identity, issued: Issued) -> None:
+        """Give it a certificate."""
+        self.say(Certificate(identity, issued.key, issued.chain, issued.roots, issued.not_after))
+
+    def add(self, pod: PodInfo, netns: int) -> None:
+        """Let it serve a pod.
+
+        Raises:
+            ValueError: it cannot; the message has its reason.
+        """
+        self.say(AddPod(pod), netns)
+        if error := self.wait(PodListening).error:
+            raise ValueError(error)
+
+
+@contextmanager
+def worker(**environment: str) -> Iterator[Worker]:
+    """A worker process that has been greeted, until the block ends.
+
+    Raises:
+        RuntimeError: it does not answer; the message has what it said.
+    """
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with its:
+            process = Started(
+                [sys.executable, "-m", "ztunnel.worker", str(its.fileno()), "0"],
+                keep=(its.fileno(),),
+                env={**os.environ, **ENVIRONMENT, **environment},
+            )
+        fed = Worker(process, ours)
+        try:
+            with _blaming(process):
+                fed.greet()
+            yield fed
+        finally:
+            process.stop()
+
+
+@contextmanager
+def _blaming(process: Started) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        said = "\n".join(process.lines[-30:])
+        raise RuntimeError(f"the worker does not serve ({error}):\n{said}") from error
+
+
+def pod_of(identity: Identity) -> PodInfo:
+    """What an agent says about the pod of an identity."""
+    account = identity.service_account
+    return PodInfo(uid_of(identity), account, identity.namespace, account)
 
 
 @contextmanager
@@ -110,42 +198,16 @@ def running(
     Raises:
         RuntimeError: it does not listen; the message has what it said.
     """
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        with its:
-            process = Started(
-                [sys.executable, "-m", "ztunnel.worker", str(its.fileno()), "0"],
-                keep=(its.fileno(),),
-                env={**os.environ, **ENVIRONMENT},
-            )
+    with worker() as fed:
+        netns = os.open(path_of(namespace), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            try:
-                _introduce(Feed(ours), namespace, us, issued, workloads)
-            except (OSError, ValueError) as error:
-                said = "\n".join(process.lines[-30:])
-                raise RuntimeError(f"the worker does not serve ({error}):\n{said}") from error
-            yield process
+            with _blaming(fed.process):
+                fed.tell(workloads)
+                fed.certify(us, issued)
+                fed.add(pod_of(us), netns)
         finally:
-            process.stop()
-
-
-def _introduce(
-    feed: Feed, namespace: str, us: Identity, issued: Issued, workloads: tuple[Workload, ...]
-) -> None:
-    feed.say(Query(0, "hello"))
-    feed.wait(HelloEnd)
-    feed.say(StateDelta(1, last=True, reset=True, workloads=workloads))
-    feed.wait(Applied)
-    feed.say(Certificate(us, issued.key, issued.chain, issued.roots, issued.not_after))
-    pod = PodInfo(uid_of(us), us.service_account, us.namespace, us.service_account)
-    netns = os.open(path_of(namespace), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        feed.say(AddPod(pod), netns)
-        answer = feed.wait(PodListening)
-    finally:
-        os.close(netns)
-    if isinstance(answer, PodListening) and answer.error:
-        raise ValueError(answer.error)
+            os.close(netns)
+        yield fed.process
 
 
 def python(namespace: str, *words: str) -> list[str]:

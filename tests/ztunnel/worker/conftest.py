@@ -1,0 +1,21 @@
+"""One town for each test file: building it takes longer than most tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ztunnel.worker.town import Town, town
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Town]:
+    with town() as made:
+        yield made
+
+
+@pytest.fixture
+def place(built: Town) -> Town:
+    """The town as it is at first, with nothing in its log."""
+    built.tell()
+    built.forget_lines()
+    return built
