@@ -111,7 +111,7 @@ def test_a_world_is_told_as_a_real_control_plane_tells_it(name: str) -> None:
     expected: dict[str, Any] = {**found.sent, **slips.added}
     for key, fields in slips.otherwise.items():
         expected[key] = replace(expected[key], **fields)
-    addresses = {**translated.workloads, **translated.services}
+    addresses: dict[str, Value] = {**translated.workloads, **translated.services}
     ours: dict[str, Value] = {f"Address {key}": value for key, value in addresses.items()}
     ours |= {f"Authorization {key}": value for key, value in translated.policies.items()}
     assert ours.keys() == expected.keys()
