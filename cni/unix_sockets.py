@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,12 +35,23 @@ class SocketRefusedError(ConfigError):
         self.path, self.reason = path, reason
 
 
-def listen(path: Path, kind: socket.SocketKind) -> trio.socket.SocketType:
-    """Listen on a path that only the owner may use; what an earlier run left there is replaced.
+@contextmanager
+def listening(path: Path, kind: socket.SocketKind) -> Iterator[trio.socket.SocketType]:
+    """Listen on a path that only the owner may use, and take it away at the end.
+
+    What an earlier run left there is replaced.
 
     Raises:
         SocketRefusedError: the path is too long, or there is no right.
     """
+    with _listener(path, kind) as listener:
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _listener(path: Path, kind: socket.SocketKind) -> trio.socket.SocketType:
     listener = socket.socket(socket.AF_UNIX, kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

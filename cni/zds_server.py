@@ -11,7 +11,8 @@
 import array
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,7 +60,7 @@ class Enrolled:
 
     info: PodInfo
     netns: int | None
-    """A descriptor; it stays the agent's."""
+    """A descriptor; it stays the agent's, who may close it when the next pod is asked for."""
 
 
 class _Proxy:
@@ -88,7 +89,7 @@ class _Proxy:
             self._asked = False
             await self._heard.send(packet)
 
-    async def greet(self, pods: Callable[[], Iterable[Enrolled]]) -> None:
+    async def greet(self, pods: Callable[[], Generator[Enrolled, None, None]]) -> None:
         """Take its hello and tell it all pods.
 
         Raises:
@@ -99,14 +100,18 @@ class _Proxy:
         async with self._turn:
             with trio.fail_after(ANSWER_SECONDS):
                 zds.decode_hello(await self._answers.receive())
-            for pod in list(pods()):
-                if pod.netns is None:
-                    await self._ask(zds.KeepPod(pod.info.uid), None)
-                elif error := await self._ask(zds.AddPod(pod.info), pod.netns):
-                    # The proxy tries it again by itself, and is not ready until then.
-                    log.error("pod %s is not served: %s", pod.info.uid, error)
+            with closing(pods()) as told:
+                for pod in told:
+                    await self._tell(pod)
             await self._ask(zds.SnapshotSent(), None)
         self.greeted = True
+
+    async def _tell(self, pod: Enrolled) -> None:
+        if pod.netns is None:
+            await self._ask(zds.KeepPod(pod.info.uid), None)
+        elif error := await self._ask(zds.AddPod(pod.info), pod.netns):
+            # The proxy tries it again by itself, and is not ready until then.
+            log.error("pod %s is not served: %s", pod.info.uid, error)
 
     async def ask(self, request: zds.Request, netns: int | None) -> str:
         """Send a request in its turn; the proxy's answer, empty for success.
@@ -138,11 +143,13 @@ class _Proxy:
 class ZdsServer:
     """Serves the node's proxies on a Unix socket."""
 
-    def __init__(self, pods: Callable[[], Iterable[Enrolled]], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, pods: Callable[[], Generator[Enrolled, None, None]], changed: Callable[[], None]
+    ) -> None:
         """Serve.
 
         Args:
-            pods: every pod that is to be served, at the moment of the call.
+            pods: gives every pod that is to be served, one when the last has been told.
             changed: called when a proxy has come (and has its snapshot) or has gone.
         """
         self._pods = pods
@@ -164,7 +171,7 @@ class ZdsServer:
 
         Cancellation: every proxy is cut off, and keeps serving what it has.
         """
-        with unix_sockets.listen(path, socket.SOCK_SEQPACKET) as listener:
+        with unix_sockets.listening(path, socket.SOCK_SEQPACKET) as listener:
             task_status.started()
             async with trio.open_nursery() as connections:
                 while True:
@@ -204,9 +211,11 @@ class ZdsServer:
         Raises:
             NoProxyError: none is there.
             ProxyRefusedError: it could not, or did not answer.
+            ZdsTooLargeError: the pod's names do not fit into a packet.
 
         Cancellation: the proxy may serve the pod or not; `delete` it.
         """
+        zds.encode_request(zds.AddPod(pod))  # what does not fit must not cost the connection
         if not self._proxies:
             raise NoProxyError
         error = await self._asked(self._proxies[-1], zds.AddPod(pod), netns)

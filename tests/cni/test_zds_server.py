@@ -64,7 +64,9 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path, nursery: trio.Nursery) -> Served:
     pods: list[Enrolled] = []
-    found = Served(ZdsServer(lambda: pods, lambda: None), tmp_path / "run" / "zds.sock", pods)
+    found = Served(
+        ZdsServer(lambda: (pod for pod in pods), lambda: None), tmp_path / "run" / "zds.sock", pods
+    )
     await nursery.start(found.server.serve, found.path)
     return found
 

@@ -1,0 +1,74 @@
+"""What the manifests say about the pods of this node: a view of one snapshot."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from cni.eligibility import Eligibility, capture_of, judge
+from cni.plan import Wanted
+from cni.pods import Pod
+from cni.strict import KIND, Strictness, strictness
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.manifests import Snapshot
+
+
+@dataclass(frozen=True)
+class World:
+    """One snapshot of the manifests, for one node."""
+
+    snapshot: Snapshot
+    node: str
+    root_namespace: str
+    excluded: tuple[str, ...]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything to go by: a folder that is empty is one that is not there."""
+        return bool(self.snapshot.objects)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything in the folder could be read."""
+        return not self.snapshot.problems
+
+    def pod(self, namespace: str, name: str) -> KubernetesObject | None:
+        """A pod's object."""
+        return self.snapshot.objects.get(ObjectKey("Pod", namespace, name))
+
+    def wanted(self, listed: KubernetesObject) -> Wanted:
+        """What is asked for a pod.
+
+        Raises:
+            FieldInvalidError: an annotation that cannot be understood.
+        """
+        return Wanted(listed, self._eligibility(listed), capture_of(listed))
+
+    def strictness(self, pod: Pod) -> Strictness:
+        """On which of a pod's ports plain text is refused."""
+        listed = self.pod(pod.namespace, pod.name)
+        if listed is None:
+            return Strictness()
+        return strictness(listed, self._peers, self.root_namespace)
+
+    @cached_property
+    def _peers(self) -> tuple[KubernetesObject, ...]:
+        return tuple(o for o in self.snapshot.objects.values() if o.key.kind == KIND)
+
+    def running_wanted(self) -> frozenset[ObjectKey]:
+        """The pods of this node that run and are to be in the mesh."""
+        return frozenset(
+            each.key
+            for each in self.snapshot.objects.values()
+            if each.key.kind == "Pod"
+            and each.get("spec", "nodeName") == self.node
+            and each.get("status", "phase") == "Running"
+            and self._eligibility(each).enrol
+        )
+
+    def _eligibility(self, listed: KubernetesObject) -> Eligibility:
+        found = self.snapshot.objects.get(ObjectKey("Namespace", "", listed.key.namespace))
+        return judge(
+            listed,
+            found.labels if found else {},
+            excluded=self.excluded,
+            proxy_namespace=self.root_namespace,
+        )
