@@ -33,6 +33,7 @@ from ztunnel.control.supervisor_link import SupervisorLink
 from ztunnel.control.workers import Workers
 from ztunnel.control.zds import ZdsClient
 from ztunnel.orders import DrainAll, Order, Serving, WorkerGone, WorkerStarted
+from ztunnel.supervisor import cores
 
 APPLIED_S: Final = 10.0
 """Longer no worker is waited for before a response is acknowledged."""
@@ -183,8 +184,9 @@ class Control:
         if self.config.mode is Mode.DEDICATED:
             self._add_own()
             return
+        expected = self.config.workers.of(cores())
         with trio.move_on_after(GREETED_S):
-            await self.workers.wait(lambda: all(link.is_greeted for link in self.workers.links))
+            await self.workers.wait(lambda: self.workers.greeted >= expected)
         await self.zds.run()
 
     def _add_own(self) -> None:

@@ -16,7 +16,8 @@ from typing import Final
 import trio
 
 from mesh.errors import MeshError, PeerError
-from mesh.wire.feed_codec import RESOURCES, decode_resource
+from mesh.wire.feed_codec import decode_resource
+from mesh.wire.feed_fields import RESOURCES
 from mesh.wire.pack import Packed, pack, unpack
 from ztunnel.control.bell import Bell
 from ztunnel.control.store import TYPES, Store

@@ -57,6 +57,11 @@ class Workers:
         """Whether some worker decides by a state, ours or one of a predecessor of ours."""
         return any(link.is_greeted and link.applied for link in self.links)
 
+    @property
+    def greeted(self) -> int:
+        """How many have said what they have."""
+        return sum(link.is_greeted for link in self.links)
+
     async def run_link(self, index: int, pid: int, feed: int, wanted: Wanted) -> None:
         """Converse with a worker until it goes, or another takes its place. Owns `feed`.
 
