@@ -2,7 +2,7 @@
 
 from controlplane.translate import labels
 from controlplane.translate.facts import ClassFacts, GatewayFacts, NamespaceFacts
-from controlplane.translate.read_services import balancing_by_note, ip_at
+from controlplane.translate.read_services import about_canary, balancing_by_note, ip_at
 from mesh.model.address import Ip
 from mesh.model.fields import Part
 from mesh.model.kubernetes import KubernetesObject
@@ -15,7 +15,10 @@ def read_namespace(found: KubernetesObject) -> NamespaceFacts:
     """A Namespace."""
     balancing, problems = balancing_by_note(found)
     return NamespaceFacts(
-        found.key, {labels.NAMESPACE_NAME: found.key.name, **found.labels}, balancing, problems
+        found.key,
+        {labels.NAMESPACE_NAME: found.key.name, **found.labels},
+        balancing,
+        (*problems, *about_canary(found)),
     )
 
 
@@ -35,6 +38,9 @@ def read_gateway(found: KubernetesObject) -> GatewayFacts:
     spec, status = found.at("spec"), found.at("status")
     class_name = spec.text("gatewayClassName")
     waypoint_for, problems = _waypoint_for(found)
+    if labels.FOR_ACCOUNT in found.annotations:
+        mend = "is not read yet, so the account's workloads do not go by this waypoint"
+        problems = (*problems, f"metadata.annotations[{labels.FOR_ACCOUNT}]: {mend}")
     ips, hostname = _addresses(status)
     return GatewayFacts(
         found.key,

@@ -1,1 +1,0 @@
-"""Where objects come from: each source hands over the whole of them after every change."""
