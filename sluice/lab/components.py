@@ -42,7 +42,8 @@ class ComponentRun:
     """What is known of one program."""
 
     name: str
-    pid: int | None = None
+    pid: int = 0
+    """0 while it does not run."""
     is_ready: bool = False
     restarts: int = 0
     waits_for: str = "to be started"
@@ -115,7 +116,7 @@ async def _live(
         with trio.move_on_after(_GRACE_S, shield=True):
             await running.wait()
         running.signal(signal.SIGKILL)
-        run.pid = None
+        run.pid = 0
         _tell(run, on_change, is_ready=False)
     ending = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     return f"{ending}, and is started again"

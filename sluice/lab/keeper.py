@@ -16,7 +16,7 @@ from random import Random
 import trio
 
 from mesh.errors import MeshError
-from mesh.model.kubernetes import ObjectKey
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.runtime.manifests import ManifestFolder
 from sluice.lab import dns, kube_proxy, server
 from sluice.lab.addresses import CONTROL, node_address, node_name
@@ -35,6 +35,7 @@ from sluice.lab.mesh import (
     proxy_pod,
     proxy_status,
 )
+from sluice.lab.objects import node_of, wants_mesh
 from sluice.lab.printing import timestamp
 from sluice.lab.store import Store
 from sluice.lab.tokens import renew_token
@@ -73,9 +74,13 @@ def _build(home: Home, nodes: tuple[str, ...], *, has_mesh: bool) -> tuple[Lab, 
     store = Store(home.manifests, random, now)
     components: dict[str, ComponentRun] = {}
 
-    async def wait_node(node: str) -> None:
-        if has_mesh:
-            await components[f"agent@{node}"].ready.wait()
+    async def wait_node(pod: KubernetesObject) -> None:
+        if not has_mesh:
+            return
+        await components[f"agent@{node_of(pod)}"].ready.wait()
+        # Only to spare the plugin a crowd of calls at the start: it would refuse them.
+        if wants_mesh(pod, store.objects.find("Namespace", "", pod.key.namespace)):
+            await components[f"ztunnel@{node_of(pod)}"].ready.wait()
 
     programs: list[Component] = []
     if has_mesh:

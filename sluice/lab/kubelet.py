@@ -28,7 +28,7 @@ from sluice.lab.topology import add_pod, remove_pod
 
 DEFAULT_GRACE_S: Final = 2.0
 _FIRST_DELAY_S: Final = 0.1
-_LONGEST_DELAY_S: Final = 0.3
+_LONGEST_DELAY_S: Final = 0.5
 """Between two tries to place a pod: a node proxy that comes back is not to be waited for long."""
 
 _CLEAN_UP_S: Final = 20.0
@@ -44,7 +44,7 @@ class Kubelet:
         home: Home,
         store: Store,
         now: Callable[[], str],
-        wait_node: Callable[[str], Awaitable[None]],
+        wait_node: Callable[[KubernetesObject], Awaitable[None]],
     ) -> None:
         """Run nothing yet.
 
@@ -52,7 +52,7 @@ class Kubelet:
             home: of the lab.
             store: the pods, and where their status goes.
             now: the time as objects carry it.
-            wait_node: returns when a node's network plugins are there.
+            wait_node: returns when a pod's node has the network plugins that it needs.
         """
         self.home, self._store, self._now, self._wait_node = home, store, now, wait_node
         variables = {n: os.environ[n] for n in ("PATH", "HOME", "LANG") if n in os.environ}
@@ -139,14 +139,14 @@ class Kubelet:
 
     async def _try_to_place(self, run: PodRun) -> None:
         run.waits_for = f"the network plugins of {run.node}"
+        pod = self._store.objects.get(run.key)
+        if pod is None:
+            return
         if run.is_on_node:
             run.address = node_address(run.node)
         else:
-            await self._wait_node(run.node)
+            await self._wait_node(pod)
             await self._lay_cable(run)
-            pod = self._store.objects.get(run.key)
-            if pod is None:
-                return
             run.is_attached = True
             home = self.home
             await cni.add(home.node(run.node), home.netns(run.node), self._attachment(run, pod))
