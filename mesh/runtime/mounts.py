@@ -80,15 +80,6 @@ def bind(source: Path, target: Path, *, is_read_only: bool = False) -> None:
         _call(_libc.mount(None, bytes(target), None, again, None), what)
 
 
-def mount_memory(target: Path) -> None:
-    """Show an empty folder that lives in memory at the place of another.
-
-    Raises:
-        MountRefusedError: no such folder.
-    """
-    _call(_libc.mount(b"none", bytes(target), b"tmpfs", 0, None), f"mount memory over {target}")
-
-
 def detach(target: Path) -> None:
     """Take the topmost mount of a path away; nothing mounted there is fine."""
     _libc.umount2(bytes(target), _MNT_DETACH)

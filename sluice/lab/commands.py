@@ -137,7 +137,7 @@ def get(
 
 @app.command(
     epilog="Exit code: that of the command; 1 when the place is not there.",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"ignore_unknown_options": True},
 )
 @exits
 def exec(  # noqa: A001 - the command's name
@@ -152,10 +152,7 @@ def exec(  # noqa: A001 - the command's name
     reply = ask(home, Request(order="place", words=(place,)))
     if reply.exit_code != DONE:
         return FAILED
-    words = command[1:] if command[0] == "--" else command
-    if not words:
-        raise typer.BadParameter("name a command after --")
-    return become(reply.place, words)
+    return become(reply.place, command)
 
 
 @app.command(epilog=EXITS)

@@ -24,7 +24,7 @@ from sluice.lab.base import base_objects
 from sluice.lab.cni import write_chain
 from sluice.lab.components import Component, ComponentRun, keep
 from sluice.lab.controllers import Controllers
-from sluice.lab.errors import sentences
+from sluice.lab.errors import PodRefusedError, sentences
 from sluice.lab.home import SYSTEM_NAMESPACE, Home, proxy_pod_name
 from sluice.lab.kubelet import Kubelet, write_resolver
 from sluice.lab.lab import Lab
@@ -61,8 +61,11 @@ def _prepare(home: Home, nodes: tuple[str, ...]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for node in nodes:
         write_chain(home.node(node))
-    for place in (*nodes, CONTROL_PLACE, EXTERNAL_PLACE):
-        write_resolver(home, place, "default")
+    for node in nodes:
+        write_resolver(home, node, "default")
+    for place in (CONTROL_PLACE, EXTERNAL_PLACE):
+        # No kube-proxy there: they ask the server itself, not the service.
+        write_resolver(home, place, "default", CONTROL.v4)
     build_fabric(home, list(nodes))
 
 
@@ -122,6 +125,11 @@ def _show_proxies(lab: Lab) -> None:
 
 async def _run(lab: Lab, programs: Sequence[Component], ready: int) -> None:
     home = lab.home
+    try:
+        await kube_proxy.check(home, lab.nodes[0])
+    except PodRefusedError as error:
+        _say(ready, f"the kernel's packet filter lacks something: {error}")
+        return
     listener = server.listen(home.socket)
     async with trio.open_nursery() as services:
         for program in programs:

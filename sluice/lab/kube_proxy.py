@@ -184,6 +184,21 @@ async def follow(home: Home, store: Store, node: str) -> None:
         await changed.wait()
 
 
+async def check(home: Home, node: str) -> None:
+    """Try everything that a table may need on a node, and leave it empty.
+
+    Raises:
+        PodRefusedError: no nft, or a kernel without what it needs; says what.
+
+    Cancellation: a table may stay.
+    """
+    one, two = Back("10.244.1.1", 1), Back("10.244.1.2", 1)
+    six = Back("fd00:10:244:1::1", 1)
+    tried = {Front("10.96.0.1", "tcp", 1): [one, two], Front("fd00:10:96::1", "udp", 1): [six]}
+    await apply(home, node, rules(tried))
+    await apply(home, node, rules({}))
+
+
 async def apply(home: Home, node: str, wanted: str) -> None:
     """Replace a node's table.
 

@@ -230,9 +230,16 @@ class Kubelet:
             kill_inside(self.home.netns(run.place))
 
 
-def write_resolver(home: Home, place: str, namespace: str) -> None:
-    """Write the resolver's configuration of a namespace, as a kubelet writes a pod's."""
+def write_resolver(home: Home, place: str, namespace: str, server: str = DNS_SERVICE) -> None:
+    """Write the resolver's configuration of a namespace, as a kubelet writes a pod's.
+
+    Args:
+        home: of the lab.
+        place: the network namespace.
+        namespace: of Kubernetes: its services have short names there.
+        server: who is asked; by default the cluster's DNS service.
+    """
     path = home.resolv_conf(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     domains = f"{namespace}.svc.cluster.local svc.cluster.local cluster.local"
-    path.write_text(f"nameserver {DNS_SERVICE}\nsearch {domains}\noptions ndots:5\n")
+    path.write_text(f"nameserver {server}\nsearch {domains}\noptions ndots:5\n")

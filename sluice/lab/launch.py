@@ -25,7 +25,7 @@ _FEATURES: Final = {
     "/proc/self/ns/net": "network namespaces",
     "/proc/self/ns/mnt": "mount namespaces",
 }
-_ROUNDS: Final = 100
+_ROUNDS: Final = 10
 
 
 def start(home: Home, nodes: int | None, *, has_mesh: bool) -> None:

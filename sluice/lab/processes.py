@@ -6,7 +6,9 @@ then it is looked at again, and the signal goes to the descriptor.
 
 import contextlib
 import os
+import select
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,8 @@ from typing import Final
 from sluice.lab.home import LAB_VARIABLE, Home
 
 _PROC: Final = Path("/proc")
+_DYING_S: Final = 5.0
+"""How long a killed process may take to be gone: the kernel has its memory to give back."""
 
 
 def _pids() -> Iterator[int]:
@@ -51,21 +55,42 @@ def _ancestors() -> set[int]:
 
 
 def _kill(pids: list[int], still_matches: Callable[[int], bool]) -> int:
-    """Kill those that still match, and say how many there were."""
-    count = 0
+    """Kill those that still match, wait for their ends, and say how many there were."""
+    descriptors: list[int] = []
     for pid in pids:
-        try:
+        with contextlib.suppress(OSError):
             descriptor = os.pidfd_open(pid)
-        except OSError:
-            continue
-        try:
-            if still_matches(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    count += 1
-        finally:
+            if still_matches(pid) and _signal(descriptor):
+                descriptors.append(descriptor)
+            else:
+                os.close(descriptor)
+    try:
+        _wait_ends(descriptors)
+    finally:
+        for descriptor in descriptors:
             os.close(descriptor)
-    return count
+    return len(descriptors)
+
+
+def _signal(descriptor: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_ends(descriptors: list[int]) -> None:
+    """Wait until processes have ended, or no longer when one cannot."""
+    ends = time.monotonic() + _DYING_S
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    left = len(descriptors)
+    while left and (remaining := ends - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(remaining * 1000):
+            poll.unregister(descriptor)
+            left -= 1
 
 
 def _is_running(pid: int) -> bool:

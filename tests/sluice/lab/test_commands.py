@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from tests.sluice.lab.labs import Lab, running
+from tests.sluice.lab.labs import COMMAND, Lab, running
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -125,6 +126,22 @@ def test_exec_passes_input_output_and_the_exit_code_on(lab: Lab) -> None:
     done = lab.run("exec", "shop/front", "--", "sh", "-c", "cat; echo word >&2; exit 7", given="in")
 
     assert (done.returncode, done.stdout, done.stderr) == (7, "in", "word\n")
+
+
+def test_exec_takes_its_own_options_before_the_dashes_and_leaves_the_others(lab: Lab) -> None:
+    words = [*COMMAND, "exec", "node-1", "--name", lab.name, "--", "echo", "--name", "-n", "--"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "--name -n --\n"
+
+
+def test_logs_can_be_followed(lab: Lab) -> None:
+    words = [*COMMAND, "logs", "--name", lab.name, "-f", "shop/front"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        assert following.stdout.read(5) == b"hello"
+        assert following.poll() is None
+        following.kill()
 
 
 def test_exec_sees_what_the_container_sees(lab: Lab) -> None:
