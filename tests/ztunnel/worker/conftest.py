@@ -1,4 +1,4 @@
-"""One town for each test file: building it takes longer than most tests."""
+"""One town for all tests that leave it whole: building it takes longer than most of them."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.ztunnel.worker.town import Town, town
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built() -> Iterator[Town]:
     with town() as made:
         yield made

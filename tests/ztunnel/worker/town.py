@@ -4,6 +4,7 @@ The pods are network namespaces with the real rules; `near` serves those of one 
 those of the other. Tests say what the state is, and then behave as applications in the pods.
 """
 
+import itertools
 import json
 import os
 import socket
@@ -34,7 +35,6 @@ from mesh.wire.feed import PodInfo
 from tests.pki import Authority
 
 SECONDS: Final = 10.0
-BRIDGE: Final = "test-town"
 NODES: Final = {"near": ("web", "way"), "far": ("shop", "bakery", "gate")}
 """Which worker serves which pods."""
 OUTSIDE: Final = "stranger"
@@ -44,6 +44,8 @@ ADDRESSES: Final = {
     for number, name in enumerate(["web", "way", "shop", "bakery", "gate", OUTSIDE], start=2)
 }
 MESH: Final = Authority()
+
+NUMBERS: Final = itertools.count()
 
 Line = Mapping[str, object]
 
@@ -91,8 +93,20 @@ class TownPod:
         with inside(self.netns):
             made = socket.socket(family)
         made.settimeout(SECONDS)
-        made.connect((host, port))
+        try:
+            made.connect((host, port))
+        except OSError:
+            made.close()
+            raise
         return made
+
+    def is_refused(self, host: str, port: int) -> bool:
+        """Whether a connection is reset, or ended without an octet (it may seem open at first)."""
+        try:
+            with self.dial(host, port) as client:
+                return client.recv(1) == b""
+        except ConnectionResetError:
+            return True
 
     def listen(self, port: int, host: str = "::") -> socket.socket:
         """Listen as an application of this pod."""
@@ -275,12 +289,14 @@ def deny(name: str, *callers: str, where: PolicyScope = PolicyScope.NAMESPACE) -
 @contextmanager
 def town() -> Iterator[Town]:
     """Build it, and take it down."""
+    number = next(NUMBERS)  # the kernel takes links down in its own time: never the same name
     with ExitStack() as stack:
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         stack.callback(os.close, here)
-        wire(here, lambda wiring: wiring.bridge(BRIDGE))
-        stack.callback(wire, here, lambda wiring: wiring.remove(BRIDGE))
-        pods = {name: stack.enter_context(_pod(here, name)) for name in ADDRESSES}
+        bridge = f"town{number}"
+        wire(here, lambda wiring: wiring.bridge(bridge))
+        stack.callback(wire, here, lambda wiring: wiring.remove(bridge))
+        pods = {name: stack.enter_context(_pod(here, bridge, name)) for name in ADDRESSES}
         workers = {}
         for node, served in NODES.items():
             each = workers[node] = stack.enter_context(
@@ -294,14 +310,14 @@ def town() -> Iterator[Town]:
 
 
 @contextmanager
-def _pod(here: int, name: str) -> Iterator[TownPod]:
-    path = Path(f"/run/netns/town-{name}")
+def _pod(here: int, bridge: str, name: str) -> Iterator[TownPod]:
+    path = Path(f"/run/netns/{bridge}-{name}")
     create_netns(path)
     netns = open_netns(path)
     ip, ip6 = ADDRESSES[name]
     try:
         raise_loopback(netns)
-        wire(here, lambda wiring: wiring.veth(f"town-{name}", "eth0", netns, bridge=BRIDGE))
+        wire(here, lambda wiring: wiring.veth(f"{bridge}-{name}", "eth0", netns, bridge=bridge))
 
         def configure(wiring: Wiring) -> None:
             wiring.up("eth0")
