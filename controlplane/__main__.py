@@ -1,23 +1,15 @@
 """`sluice-control`: the control plane, and tokens for who calls it."""
 
-import logging
-import signal
 import sys
 import time
 from typing import Final
 
-import trio
-
-from controlplane.app import run
-from controlplane.log import configure
 from controlplane.options import ServeOptions, TokenOptions, UsageError, parse
 from controlplane.token_command import make_token
 from mesh.errors import ConfigError, MeshError
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
-
-log = logging.getLogger("control")
 
 
 def main() -> int:
@@ -39,19 +31,10 @@ def _obey(options: ServeOptions | TokenOptions) -> None:
         case TokenOptions():
             sys.stdout.write(make_token(options, time.time()) + "\n")
         case ServeOptions():
-            configure(options.log_level)
-            trio.run(_serve, options)
+            # A token must not cost the time that the server's libraries take to load.
+            from controlplane.serve_command import serve  # noqa: PLC0415 - see above
 
-
-async def _serve(options: ServeOptions) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as services:
-            services.start_soon(run, options)
-            async for number in signals:
-                extra = {"code": "stopping", "signal": signal.Signals(number).name}
-                log.info("stopping", extra=extra)
-                break
-            services.cancel_scope.cancel()
+            serve(options)
 
 
 def _complain(group: BaseExceptionGroup[MeshError]) -> None:
