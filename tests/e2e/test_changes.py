@@ -170,8 +170,8 @@ def test_a_pod_without_its_agent_waits(mesh: Lab) -> None:
     agent = mesh.component("agent@node-2")
     os.kill(agent, signal.SIGSTOP)
     try:
-        late = lines_pod("waits", "shop").replace("node-2", "node-2")
-        done = mesh.run("apply", "-f", "-", given=late, seconds=60)
+        late = lines_pod("waits", "shop")
+        done = mesh.run("apply", "--timeout", "3", "-f", "-", given=late)
         assert done.returncode == 3, done.stderr
         assert "shop/waits" in done.stderr
     finally:
