@@ -47,6 +47,7 @@ class Agent:
         self.pods, self.enrolment, self.status = pods, enrolment, status
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
         self._delays: dict[str, Delay] = {}
+        self._waiting: set[str] = set()
         self.unattested: set[str] = set()
         """Enrolled pods of which it could not be told lately whether they are captured."""
         self._changed = trio.Event()
@@ -122,8 +123,9 @@ class Agent:
         if step is Step.ENROL and wanted is not None:
             log.info("pod %s is enrolled: %s", pod.key, wanted.eligibility.because)
             pod = await self.enrolment.enrol(pod, wanted.capture)
-        elif step is Step.RELEASE:
+        elif step is Step.RELEASE or pod.uid in self._waiting:
             pod = await self.enrolment.release(pod)
+        self._waiting.discard(pod.uid)
         if pod.phase is not before.phase:
             log.info("pod %s is %s", pod.key, pod.phase.value)
             self.status.count_step(pod.phase.value)
@@ -137,8 +139,10 @@ class Agent:
 
         Cancellation: as `Enrolment.end_earlier`.
         """
+        if not pod.earlier:
+            return pod
         strict = self.world.strictness(pod)
-        if not (pod.earlier and strict.is_any):
+        if not strict.is_any:
             return pod
         pod, ended = await self.enrolment.end_earlier(pod, strict)
         if ended:
@@ -162,6 +166,7 @@ class Agent:
         log.warning("pod %s: %s; tried again", pod.key, error, extra={"code": error.code})
         self.status.count_step("failed")
         if pod.phase is Phase.FREE:
+            self._waiting.add(pod.uid)
             try:
                 await self.enrolment.wait_in(pod)
             except MeshError as unwritten:
@@ -179,6 +184,7 @@ class Agent:
         log.info("pod %s has gone", pod.key)
         self.status.count_step("forgotten")
         self._delays.pop(pod.uid, None)
+        self._waiting.discard(pod.uid)
         self.unattested.discard(pod.uid)
         await self.enrolment.forget(pod)
 

@@ -52,14 +52,27 @@ class RunDirRefusedError(ConfigError):
         self.run_dir, self.reason = run_dir, reason
 
 
+class NotRootError(ConfigError):
+    """The agent runs as a user who cannot enter pods."""
+
+    code = "agent_not_root"
+
+    def __init__(self) -> None:
+        """There is nothing to keep."""
+        super().__init__(("entering the namespaces of pods needs root: start the agent as root",))
+
+
 @contextmanager
 def alone(run_dir: Path) -> Iterator[None]:
     """Hold the run directory; the kernel gives it back, however this process ends.
 
     Raises:
+        NotRootError: the agent could do nothing.
         AgentAlreadyRunsError: another process holds it.
         RunDirRefusedError: it cannot be made or written.
     """
+    if os.geteuid():
+        raise NotRootError
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         lock = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

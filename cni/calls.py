@@ -16,7 +16,7 @@ from mesh.errors import MeshError, UnavailableError
 from mesh.runtime.manifests import read_generation
 from mesh.runtime.netns import netns_id, open_netns
 
-LISTED_SECONDS: Final = 5.0
+LISTED_SECONDS: Final = 2.0
 """How long a pod's object may be on its way when the pod starts already."""
 NOT_READY: Final = 50
 

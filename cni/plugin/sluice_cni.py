@@ -135,7 +135,7 @@ def parsed(given: bytes) -> dict[str, object]:
     """The configuration."""
     try:
         config = scanned(given.decode().strip())
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, RecursionError):
         raise RefusedError(BAD_JSON, "the configuration on standard input is no JSON") from None
     if not isinstance(config, dict):
         raise RefusedError(BAD_CONFIG, "the configuration on standard input is no mapping")
@@ -156,12 +156,15 @@ def scanned(text: str) -> object:
 
     try:
         from _json import make_scanner  # noqa: PLC0415 - not every interpreter has it built in
-    except ImportError:
-        from json import loads  # noqa: PLC0415 - a slow way is better than none
 
-        slowly: object = loads(text)
-        return slowly
-    value: object = make_scanner(Scanning)(text, 0)[0]  # type: ignore[arg-type] # any object does
+        found: tuple[object, int] = make_scanner(Scanning)(text, 0)  # type: ignore[arg-type] # any
+        if found[1] == len(text):
+            return found[0]
+    except (ImportError, ValueError, StopIteration, SystemError):
+        pass  # whatever it was, the package tells it properly
+    from json import loads  # noqa: PLC0415 - only when the fast way found something wrong
+
+    value: object = loads(text)
     return value
 
 

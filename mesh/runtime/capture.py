@@ -14,6 +14,7 @@
 from pathlib import Path
 from typing import Final
 
+from mesh.errors import ConfigError
 from mesh.redirection.rules import (
     LOOPBACK_LINK,
     Capture,
@@ -30,6 +31,17 @@ _LOOSE: Final = "netfilter/nf_conntrack_tcp_loose"
 _NO_V6: Final = f"ipv6/conf/{LOOPBACK_LINK}/disable_ipv6"
 
 
+class KernelLacksError(ConfigError):
+    """The node's kernel lacks what capturing a pod needs."""
+
+    code = "kernel_lacks"
+
+    def __init__(self, what: str) -> None:
+        """Keep what is missing."""
+        super().__init__((f"this kernel has no {what}: start one that has, or load its module",))
+        self.what = what
+
+
 def capture_pod(netns: int, capture: Capture) -> bool:
     """Capture a pod's new connections; those that are open stay as they are.
 
@@ -38,10 +50,13 @@ def capture_pod(netns: int, capture: Capture) -> bool:
 
     Raises:
         NetnsGoneError: the descriptor is no network namespace.
+        KernelLacksError: this kernel cannot do it.
         FirewallMissingError, FirewallRefusedError, WiringError: the pod may be captured in part.
     """
     changed = []
-    if _setting(netns, _LOOSE) != "0":
+    if (loose := _setting(netns, _LOOSE)) != "0":
+        if not loose:
+            raise KernelLacksError("connection tracking (CONFIG_NF_CONNTRACK)")
         set_kernel(netns, {_LOOSE: "0"})
         changed.append(True)
     # The answers' way first: from the first rule on, connections may need it.

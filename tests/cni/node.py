@@ -34,6 +34,7 @@ class TestPod:
     name: str
     namespace: str = "shop"
     number: int = 2
+    uid_suffix: str = ""
 
     @property
     def path(self) -> Path:
@@ -41,7 +42,7 @@ class TestPod:
 
     @property
     def uid(self) -> str:
-        return f"uid-{self.name}"
+        return f"uid-{self.name}{self.uid_suffix}"
 
     @property
     def ip(self) -> str:
@@ -229,6 +230,7 @@ class Proxy:
         self.pods: dict[str, tuple[int, int]] = {}
         self.heard: list[zds.Request] = []
         self.refusal = ""
+        self.on_add: Callable[[], object] = lambda: None
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Say hello and acknowledge everything; started when the snapshot is complete."""
@@ -249,6 +251,8 @@ class Proxy:
 
     def _take(self, request: zds.Request, rights: list[int]) -> None:
         self.heard.append(request)
+        if isinstance(request, zds.AddPod):
+            self.on_add()
         for descriptor in rights:
             status = os.fstat(descriptor)
             os.close(descriptor)

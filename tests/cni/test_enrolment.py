@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from mesh.runtime.netns import inside
+from mesh.runtime.netns import inside, remove_netns
 from mesh.wire import zds
 from tests.cni.node import AMBIENT, RESULT, Node, Proxy, TestPod, until
 
@@ -297,6 +297,53 @@ async def test_a_namespace_that_is_not_there_is_a_clear_error(ready: Node, proxy
     assert str(ghost.path) in str(answer["msg"])
     assert "No such file" in str(answer["msg"])
     assert ready.records() == ""
+
+
+async def test_a_namespace_that_vanishes_in_the_middle_is_a_clear_error(
+    ready: Node, proxy: Proxy, pod: TestPod
+) -> None:
+    ready.put_pod(pod)
+    proxy.on_add = lambda: remove_netns(pod.path)
+
+    code, answer = await ready.runs(pod, "ADD")
+
+    assert (code, answer["code"]) == (1, 11)
+    assert str(pod.path) in str(answer["msg"])
+    assert proxy.pods == {}
+    assert ready.records() == ""
+    assert ready.annotation(pod) == ""
+
+
+async def test_a_pod_that_is_in_no_manifest_waits(ready: Node, proxy: Proxy, pod: TestPod) -> None:
+    del proxy
+    ready.put_pod(pod)
+    namesake = TestPod("front")
+    namesake.uid_suffix = "-of-an-earlier-one"
+
+    code, answer = await ready.runs(namesake, "ADD")
+
+    assert (code, answer["code"]) == (1, 11)
+    assert "pod shop/front is not in" in str(answer["msg"])
+
+
+async def test_a_running_pod_is_told_to_wait_for_a_proxy_and_no_longer_when_freed(
+    ready: Node, pod: TestPod, nursery: trio.Nursery
+) -> None:
+    ready.put_namespace("shop", {})
+    ready.put_pod(pod)
+    await ready.runs(pod, "ADD")
+
+    ready.put_namespace("shop", AMBIENT)
+    await until(lambda: ready.annotation(pod) == "pending")
+    assert pod.rules() == []
+    ready.put_namespace("shop", {})
+    await until(lambda: ready.annotation(pod) == "")
+    ready.put_namespace("shop", AMBIENT)
+    await until(lambda: ready.annotation(pod) == "pending")
+
+    await nursery.start(Proxy(ready.zds_socket).serve)
+    await until(lambda: ready.annotation(pod) == "enabled")
+    assert pod.is_captured
 
 
 async def test_the_plugin_s_files_come_back(ready: Node) -> None:
