@@ -2,6 +2,7 @@
 
 import sys
 from fnmatch import fnmatchcase
+from functools import cache
 
 import pytest
 
@@ -14,7 +15,7 @@ HOME: dict[str, tuple[str, ...]] = {
     "OpenSSL": (
         "mesh.runtime.tls*",
         "mesh.runtime.relay*",
-        "mesh.runtime.http2_transport",  # closes what the relay reads and writes
+        "mesh.runtime.http2_*",  # closes what the relay reads and writes
         "ztunnel.worker.credentials",  # names the type of a context, and makes none
     ),
     "pyroute2": ("mesh.runtime.netlink*",),
@@ -40,6 +41,7 @@ HOME: dict[str, tuple[str, ...]] = {
 }
 
 
+@cache
 def foreign_imports() -> list[tuple[str, str]]:
     """(module, top-level name) of every import that is neither ours nor the standard library's."""
     return [

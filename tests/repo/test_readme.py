@@ -1,4 +1,4 @@
-"""Every command of the README runs: a target of make in CI, the rest in tests/e2e/test_readme.py."""
+"""Every command of the README runs: make's in CI, the lab's in tests/e2e/test_readme.py."""
 
 import re
 
