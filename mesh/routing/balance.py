@@ -17,6 +17,7 @@ from mesh.model.workload import (
     Workload,
     WorkloadStatus,
 )
+from mesh.state.shortlists import Shortlist
 from mesh.state.world import World
 
 Chance = Callable[[int], int]
@@ -29,6 +30,10 @@ class Purpose(Enum):
     DESTINATION = "destination"
     WAYPOINT = "waypoint"
     """Its port need not be listed: an application tunnel listens for all ports."""
+
+
+Candidate = tuple[Workload, int]
+"""An endpoint and its port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,15 @@ def pick(
     chance: Chance,
 ) -> Endpoint | None:
     """Draw an endpoint of a service for a caller; None when there is no candidate."""
-    candidates = list(_candidates(world, service, source, port, purpose))
-    near = _nearest(service, source, candidates)
-    weights = [endpoint.workload.capacity for endpoint in near]
-    chosen = weighted(weights, chance)
-    return None if chosen is None else near[chosen]
+    scopes = service.load_balancing.routing_preference
+    question = (port, purpose, source.network, *(_place(scope, source) for scope in scopes))
+    shortlist = world.shortlists.get(service.key, question)
+    if shortlist is None:
+        candidates = list(_candidates(world, service, source, port, purpose))
+        shortlist = Shortlist.of(_nearest(service, source, candidates))
+        world.shortlists.put(service.key, question, shortlist)
+    drawn = shortlist.draw(chance)
+    return None if drawn is None else Endpoint(*drawn, service)
 
 
 def weighted(weights: Sequence[int], chance: Chance) -> int | None:
@@ -64,16 +73,16 @@ def weighted(weights: Sequence[int], chance: Chance) -> int | None:
     if not total:
         return None
     left = chance(total)
-    for index, weight in enumerate(weights):
+    for index, weight in enumerate(weights[:-1]):
         left -= weight
         if left < 0:
             return index
-    return None
+    return len(weights) - 1
 
 
 def _candidates(
     world: World, service: Service, source: Workload, port: int, purpose: Purpose
-) -> Iterator[Endpoint]:
+) -> Iterator[Candidate]:
     every = service.load_balancing.health_policy is HealthPolicy.ALLOW_ALL
     for workload in world.endpoints(service.key):
         if not every and workload.status is not WorkloadStatus.HEALTHY:
@@ -82,7 +91,7 @@ def _candidates(
             continue
         target = target_port(service, workload, port, purpose)
         if target is not None:
-            yield Endpoint(workload, target, service)
+            yield workload, target
 
 
 def _is_reachable(workload: Workload, source: Workload) -> bool:
@@ -109,21 +118,21 @@ def _target_of(ports: Iterable[Port], port: int) -> int | None:
     return next((each.target_port for each in ports if each.service_port == port), None)
 
 
-def _nearest(service: Service, source: Workload, candidates: list[Endpoint]) -> list[Endpoint]:
+def _nearest(service: Service, source: Workload, candidates: list[Candidate]) -> list[Candidate]:
     scopes = service.load_balancing.routing_preference
     match service.load_balancing.mode:
         case BalanceMode.UNSPECIFIED | BalanceMode.PASSTHROUGH:
             return candidates
         case BalanceMode.STRICT:
             return [
-                endpoint
-                for endpoint in candidates
-                if all(_shares(scope, source, endpoint.workload) for scope in scopes)
+                candidate
+                for candidate in candidates
+                if all(_shares(scope, source, candidate[0]) for scope in scopes)
             ]
         case BalanceMode.FAILOVER:
-            ranks = [_rank(scopes, source, endpoint.workload) for endpoint in candidates]
+            ranks = [_rank(scopes, source, workload) for workload, _ in candidates]
             best = max(ranks, default=0)
-            return [e for e, rank in zip(candidates, ranks, strict=True) if rank == best]
+            return [each for each, rank in zip(candidates, ranks, strict=True) if rank == best]
 
 
 def _rank(scopes: tuple[Scope, ...], source: Workload, workload: Workload) -> int:
@@ -143,19 +152,23 @@ def _rank(scopes: tuple[Scope, ...], source: Workload, workload: Workload) -> in
     return rank
 
 
-def _shares(scope: Scope, source: Workload, workload: Workload) -> bool:  # noqa: PLR0911 - a table
+def _shares(scope: Scope, source: Workload, workload: Workload) -> bool:
+    return _place(scope, source) == _place(scope, workload)
+
+
+def _place(scope: Scope, workload: Workload) -> str:  # noqa: PLR0911 - a table
     match scope:
         case Scope.REGION:
-            return source.locality.region == workload.locality.region
+            return workload.locality.region
         case Scope.ZONE:
-            return source.locality.zone == workload.locality.zone
+            return workload.locality.zone
         case Scope.SUBZONE:
-            return source.locality.subzone == workload.locality.subzone
+            return workload.locality.subzone
         case Scope.NODE:
-            return source.node == workload.node
+            return workload.node
         case Scope.CLUSTER:
-            return source.cluster_id == workload.cluster_id
+            return workload.cluster_id
         case Scope.NETWORK:
-            return source.network == workload.network
+            return workload.network
         case Scope.UNSPECIFIED:
-            return True
+            return ""

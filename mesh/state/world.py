@@ -24,6 +24,7 @@ from mesh.state.pending import Pending
 from mesh.state.policies import Policies
 from mesh.state.services import Services
 from mesh.state.shards import Shards
+from mesh.state.shortlists import Shortlists
 from mesh.wire.feed import StateDelta
 
 __all__ = ["Changes", "Counts", "World"]
@@ -58,6 +59,8 @@ class World:
         """Know nothing."""
         self.version = 0
         """The last version that is here completely."""
+        self.shortlists = Shortlists()
+        """What deciders keep about services, as long as it holds."""
         self._pending = Pending(0)
         self._workloads: Shards[str, Workload] = Shards()
         self._by_ip: dict[str, Holders[Ip, Workload]] = {}
@@ -110,6 +113,7 @@ class World:
         for service in delta.services:
             pending.keep_address(service.key)
             if self._services.put(service):
+                self.shortlists.forget((service.key,))
                 changes.services.add(service.key)
         for workload in delta.workloads:
             pending.keep_address(workload.uid)
@@ -136,6 +140,7 @@ class World:
             self._unlink(workload)
             changes.note_workload(name, workload, None)
         elif self._services.remove(name):
+            self.shortlists.forget((name,))
             changes.services.add(name)
 
     def _put(self, workload: Workload, changes: Changes) -> None:
@@ -163,6 +168,7 @@ class World:
                 by_ip = self._by_ip[workload.network] = Holders(_standing)
             for ip in workload.addresses:
                 by_ip.add(ip, workload)
+        self.shortlists.forget(workload.services)
         for key in workload.services:
             endpoints = self._endpoints.get(key)
             if endpoints is None:
@@ -185,6 +191,7 @@ class World:
                 by_ip.remove(ip, workload)
             if not by_ip:
                 del self._by_ip[workload.network]
+        self.shortlists.forget(workload.services)
         for key in workload.services:
             endpoints = self._endpoints[key]
             del endpoints[workload.uid]
