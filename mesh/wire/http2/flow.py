@@ -2,7 +2,8 @@
 
 1. Every announced octet is either still available to the peer or was received, so that totals come
    for free: received = announced - available; unread = size - available - owed.
-2. Credit is announced when half of the window is owed.
+2. Credit is announced in steps: what is owed and not yet announced is missing on a long link. So
+   half of a small window is a step (few frames), but only an eighth of a large one.
 3. A round trip is measured by a PING sent right behind a WINDOW_UPDATE. If, when its answer is
    here, the peer has used all that it had *before* that update, then it waited for us (or was about
    to): the window limits it, and is doubled. A reader that leaves octets lying gets no growth.
@@ -16,6 +17,14 @@ from typing import Final
 FASTEST_BACKOFF: Final = 1
 SLOWEST_BACKOFF: Final = 16
 """Updates to let pass after a round trip without growth: PINGs are not free for the peer."""
+
+
+LEAST_STEP_OCTETS: Final = 128 * 1024
+
+
+def _step(size: int) -> int:
+    """How much a window of this size has to owe before it announces it."""
+    return min((size + 1) // 2, max(size // 8, LEAST_STEP_OCTETS))
 
 
 class WindowBudget:
@@ -42,10 +51,11 @@ class WindowBudget:
 class ReceiveWindow:
     """What the peer may send; `available` may become negative when settings shrink."""
 
-    __slots__ = ("announced", "available", "ceiling", "owed", "size", "start")
+    __slots__ = ("announced", "available", "ceiling", "owed", "size", "start", "step")
 
     def __init__(self, size: int, ceiling: int) -> None:
         self.size = self.available = self.announced = self.start = size
+        self.step = _step(size)
         self.ceiling = ceiling
         self.owed = 0
 
@@ -62,7 +72,7 @@ class ReceiveWindow:
     def credit(self, octets: int) -> int:
         """Note that the reader took this much; return the increment to announce now, or 0."""
         owed = self.owed + octets
-        if owed * 2 < self.size:
+        if owed < self.step:
             self.owed = owed
             return 0
         self.owed = 0
@@ -73,6 +83,7 @@ class ReceiveWindow:
     def resize(self, difference: int) -> None:
         """Follow a change of our own INITIAL_WINDOW_SIZE (section 6.9.2)."""
         self.size += difference
+        self.step = _step(self.size)
         self.start += difference
         self.available += difference
         self.announced += difference
@@ -90,6 +101,7 @@ class ReceiveWindow:
         if step <= 0 or not budget.take(step):
             return 0
         self.size += step
+        self.step = _step(self.size)
         self.available += step
         self.announced += step
         return step
