@@ -10,6 +10,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from mesh.errors import MeshError
+from sluice.lab.addresses import MAX_NODES
 from sluice.lab.client import ask, obey
 from sluice.lab.errors import LabRefusedError, sentences
 from sluice.lab.home import Home
@@ -30,7 +31,18 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Name = Annotated[str, typer.Option("--name", help="which lab, when there are several")]
+
+def _checked_name(name: str) -> str:
+    try:
+        return Home.of(name).lab
+    except LabRefusedError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+Name = Annotated[
+    str,
+    typer.Option("--name", help="which lab, when there are several", callback=_checked_name),
+]
 Files = Annotated[
     list[Path] | None,
     typer.Option("--filename", "-f", help="a manifest, a folder of them, or - for stdin"),
@@ -78,7 +90,9 @@ def _of_path(path: Path) -> Iterator[tuple[str, str]]:
 @exits
 def up(
     name: Name = "default",
-    nodes: Annotated[int | None, typer.Option(help="how many; 2 when it starts")] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="how many; 2 when it starts", min=1, max=MAX_NODES)
+    ] = None,
     files: Files = None,
     timeout: Seconds = UP_SECONDS,
     without_mesh: Annotated[bool, typer.Option("--without-mesh", hidden=True)] = False,  # noqa: FBT002 - typer's way

@@ -38,7 +38,7 @@ _IMPATIENT_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Kitchen:
+class Means:
     """What containers are made with."""
 
     home: Home
@@ -50,12 +50,12 @@ class Kitchen:
 
 
 def _launch(
-    kitchen: Kitchen, run: PodRun, pod: KubernetesObject, container: Part, passed: int
+    means: Means, run: PodRun, pod: KubernetesObject, container: Part, passed: int
 ) -> Launch:
-    home = kitchen.home
-    variables = dict(kitchen.variables)
+    home = means.home
+    variables = dict(means.variables)
     variables |= {"HOSTNAME": pod.key.name, LAB_VARIABLE: home.lab}
-    variables |= variables_of(container, pod, kitchen.objects)
+    variables |= variables_of(container, pod, means.objects)
     words = container.texts("command") + container.texts("args")
     passed_on: tuple[int, ...] = ()
     if not container.items("command") and is_echo(container.text("image")):
@@ -63,7 +63,7 @@ def _launch(
         words = [sys.executable, "-SEI", str(Path(echo.__file__))]
         variables = _echo_variables(variables, pod, passed)
         passed_on = (passed,)
-    folders = write_volumes(home, pod, kitchen.objects)
+    folders = write_volumes(home, pod, means.objects)
     files = [FileMount(home.resolv_conf(run.place), RESOLV_CONF)]
     files += mounts_of(home, container, folders)
     return Launch(
@@ -82,9 +82,7 @@ def _echo_variables(variables: dict[str, str], pod: KubernetesObject, ready: int
     return {**known, **variables, echo.READY_VARIABLE: str(ready)}
 
 
-async def run_container(
-    kitchen: Kitchen, run: PodRun, pod: KubernetesObject, container: Part
-) -> None:
+async def run_container(means: Means, run: PodRun, pod: KubernetesObject, container: Part) -> None:
     """Run a container until its restart policy says that it has ended.
 
     Cancellation: the process goes on; whoever cancels ends it.
@@ -94,37 +92,37 @@ async def run_container(
     delay = FIRST_DELAY_S
     while True:
         began = trio.current_time()
-        code = await _run_once(kitchen, run, pod, container, state)
+        code = await _run_once(means, run, pod, container, state)
         if code is not None and (policy == "Never" or (policy == "OnFailure" and code == 0)):
             state.waits_for = ""
-            kitchen.report(run)
+            means.report(run)
             return
         if trio.current_time() - began > _STEADY_S:
             delay = FIRST_DELAY_S
         state.restarts += 1
-        kitchen.report(run)
+        means.report(run)
         await trio.sleep(delay)
         delay = min(delay * 2, LONGEST_DELAY_S)
 
 
 async def _run_once(
-    kitchen: Kitchen, run: PodRun, pod: KubernetesObject, container: Part, state: ContainerRun
+    means: Means, run: PodRun, pod: KubernetesObject, container: Part, state: ContainerRun
 ) -> int | None:
     """The exit code of one life of a container; None when it could not even be started."""
     readable, writable = os.pipe()
     try:
         try:
-            launch = _launch(kitchen, run, pod, container, writable)
+            launch = _launch(means, run, pod, container, writable)
             running = await start(launch)
         except (OSError, MeshError) as error:
             state.waits_for = str(error)
             return None
         finally:
             os.close(writable)
-        state.running, state.began, state.waits_for = running, kitchen.now(), "to be ready"
-        kitchen.report(run)
+        state.running, state.began, state.waits_for = running, means.now(), "to be ready"
+        means.report(run)
         async with trio.open_nursery() as watch:
-            watch.start_soon(_watch, kitchen, run, container, readable)
+            watch.start_soon(_watch, means, run, container, readable)
             code = await running.wait()
             watch.cancel_scope.cancel()
     finally:
@@ -139,28 +137,28 @@ def _ended(state: ContainerRun, running: Running, code: int) -> None:
     state.waits_for = f"its process ended with exit code {code}, and is started again"
 
 
-async def _watch(kitchen: Kitchen, run: PodRun, container: Part, readable: int) -> None:
+async def _watch(means: Means, run: PodRun, container: Part, readable: int) -> None:
     state = run.containers[container.text("name")]
     if container.has("readinessProbe"):
-        await _follow_probe(kitchen, run, container, state)
+        await _follow_probe(means, run, container, state)
         return
     if is_echo(container.text("image")) and not container.items("command"):
         await trio.lowlevel.wait_readable(readable)
         if not os.read(readable, 1):
             return  # it ended before it listened
     else:
-        await _wait_ports(kitchen, run, container)
-    _tell(kitchen, run, state, is_ready=True)
+        await _wait_ports(means, run, container)
+    _tell(means, run, state, is_ready=True)
 
 
-def _tell(kitchen: Kitchen, run: PodRun, state: ContainerRun, *, is_ready: bool) -> None:
+def _tell(means: Means, run: PodRun, state: ContainerRun, *, is_ready: bool) -> None:
     if state.is_ready != is_ready:
         state.is_ready = is_ready
         state.waits_for = "" if is_ready else "its readiness probe"
-        kitchen.report(run)
+        means.report(run)
 
 
-async def _wait_ports(kitchen: Kitchen, run: PodRun, container: Part) -> None:
+async def _wait_ports(means: Means, run: PodRun, container: Part) -> None:
     # Without a probe Kubernetes would say ready at once; whoever asks right after `lab apply` is
     # better served by a server that listens. Nothing tells, hence the glances.
     ports = [
@@ -169,31 +167,29 @@ async def _wait_ports(kitchen: Kitchen, run: PodRun, container: Part) -> None:
         if port.text("protocol", "TCP") == "TCP"
     ]
     with trio.move_on_after(_PORTS_S):
-        while ports and not listens(kitchen.home.netns(run.place), ports):  # noqa: ASYNC110 - see above
+        while ports and not listens(means.home.netns(run.place), ports):  # noqa: ASYNC110 - see above
             await trio.sleep(_GLANCE_S)
 
 
-async def _follow_probe(
-    kitchen: Kitchen, run: PodRun, container: Part, state: ContainerRun
-) -> None:
+async def _follow_probe(means: Means, run: PodRun, container: Part, state: ContainerRun) -> None:
     probe = container.at("readinessProbe")
     failures = 0
     address = run.address.v4 if run.address else ""
-    node, pod = kitchen.home.netns(run.node), kitchen.home.netns(run.place)
+    node, pod = means.home.netns(run.node), means.home.netns(run.place)
     await trio.sleep(probe.number("initialDelaySeconds"))
     while True:
         if await ask(node, pod, address, container):
             failures = 0
-            _tell(kitchen, run, state, is_ready=True)
+            _tell(means, run, state, is_ready=True)
         else:
             failures += 1
             if failures >= probe.number("failureThreshold", 3) or not state.is_ready:
                 state.waits_for = "its readiness probe"
-                _tell(kitchen, run, state, is_ready=False)
+                _tell(means, run, state, is_ready=False)
         await trio.sleep(probe.number("periodSeconds", 10) if state.is_ready else _IMPATIENT_S)
 
 
-async def run_first(kitchen: Kitchen, run: PodRun, pod: KubernetesObject) -> None:
+async def run_first(means: Means, run: PodRun, pod: KubernetesObject) -> None:
     """Run the containers that must have ended well before the others begin, one after the other.
 
     Cancellation: the process goes on; whoever cancels ends it.
@@ -202,11 +198,11 @@ async def run_first(kitchen: Kitchen, run: PodRun, pod: KubernetesObject) -> Non
         name = container.text("name")
         state = run.containers[name] = ContainerRun(name, container.text("image"))
         delay = FIRST_DELAY_S
-        while await _run_once(kitchen, run, pod, container, state) != 0:
+        while await _run_once(means, run, pod, container, state) != 0:
             if pod.at("spec").text("restartPolicy") == "Never":
                 raise PodRefusedError(f"init container {name}: exit code {state.exit_code}")
             state.restarts += 1
-            kitchen.report(run)
+            means.report(run)
             await trio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
         del run.containers[name]

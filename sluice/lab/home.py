@@ -75,7 +75,7 @@ class Home:
         """
         if not _NAME.fullmatch(name):
             mend = "use up to 32 lower-case letters, digits and dashes"
-            raise LabRefusedError((f"--name {name!r}: {mend}",))
+            raise LabRefusedError((f"{name!r} cannot be a lab's name: {mend}",))
         return cls(name)
 
     @property

@@ -7,6 +7,7 @@ the mesh. `sluice lab up` starts it; it says on a descriptor that it is there, o
 import argparse
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -154,6 +155,9 @@ def _say(descriptor: int, words: str) -> None:
 def main(words: Sequence[str]) -> int:
     """Keep a lab until it is killed."""
     given = _parse(words)
+    # Descriptors: a few for each pod here, and the proxies inherit the limit.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     home = Home.of(given.name)
     nodes = tuple(node_name(number + 1) for number in range(given.nodes))
     logging.basicConfig(

@@ -17,7 +17,7 @@ from mesh.errors import MeshError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from sluice.lab import cni
 from sluice.lab.addresses import DNS_SERVICE, Pair, node_address, pod_address
-from sluice.lab.containers import Kitchen, run_container, run_first
+from sluice.lab.containers import Means, run_container, run_first
 from sluice.lab.errors import PodRefusedError
 from sluice.lab.home import Home, pod_place
 from sluice.lab.objects import is_leaving, node_of
@@ -56,7 +56,7 @@ class Kubelet:
         """
         self.home, self._store, self._now, self._wait_node = home, store, now, wait_node
         variables = {n: os.environ[n] for n in ("PATH", "HOME", "LANG") if n in os.environ}
-        self._kitchen = Kitchen(home, store.objects, variables, now, self._report)
+        self._means = Means(home, store.objects, variables, now, self._report)
         self._last_octet: dict[str, int] = {}
         self.runs: dict[str, PodRun] = {}
         """By the pods' uids."""
@@ -191,13 +191,13 @@ class Kubelet:
         if pod is None:
             return
         try:
-            await run_first(self._kitchen, run, pod)
+            await run_first(self._means, run, pod)
         except PodRefusedError as error:
             log.warning("pod %s: %s", run.key, error)
             return
         async with trio.open_nursery() as containers:
             for container in pod.at("spec").parts("containers"):
-                containers.start_soon(run_container, self._kitchen, run, pod, container)
+                containers.start_soon(run_container, self._means, run, pod, container)
 
     async def _end(self, run: PodRun) -> None:
         await self._end_processes(run)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from mesh.runtime.netns import remove_netns
-from sluice.lab.addresses import MAX_NODES
 from sluice.lab.client import ask, is_running
 from sluice.lab.errors import LabFailedError, LabRefusedError
 from sluice.lab.home import LAB_VARIABLE, ROOT, Home
@@ -33,7 +32,7 @@ def start(home: Home, nodes: int | None, *, has_mesh: bool) -> None:
 
     Args:
         home: of the lab.
-        nodes: how many; None: as many as the running lab has, or two.
+        nodes: how many, at most MAX_NODES; None: as many as the running lab has, or two.
         has_mesh: whether the programs of the mesh run in it.
 
     Raises:
@@ -41,8 +40,6 @@ def start(home: Home, nodes: int | None, *, has_mesh: bool) -> None:
         LabFailedError: it could not start; says why.
     """
     _check_machine()
-    if nodes is not None and not 1 <= nodes <= MAX_NODES:
-        raise LabRefusedError((f"--nodes {nodes}: choose a number from 1 to {MAX_NODES}",))
     with _alone():
         if is_running(home):
             _check_nodes(home, nodes)

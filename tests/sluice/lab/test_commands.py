@@ -284,3 +284,36 @@ def test_wrong_use_is_exit_code_two(lab: Lab) -> None:
     assert lab.run("delete").returncode == 2
     assert lab.run("apply").returncode == 2
     assert lab.run("get").returncode == 2
+    assert lab.run("up", "--nodes", "0").returncode == 2
+    assert lab.run("status", "--name", "A/B").returncode == 2
+
+
+def test_a_pod_of_the_nodes_network_and_one_with_a_first_container_run(lab: Lab) -> None:
+    lab.apply(
+        """
+apiVersion: v1
+kind: Pod
+metadata: {name: on-node}
+spec: {hostNetwork: true, nodeName: node-2, containers: [{name: a, image: sluice/echo}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: second}
+spec:
+  initContainers:
+  - name: first
+    image: none
+    command: [sh, -c, "echo made >/tmp/lab-v/file"]
+    volumeMounts: [&v {name: v, mountPath: /tmp/lab-v}]
+  containers:
+  - {name: a, image: none, command: [sh, -c, "cat /tmp/lab-v/file; sleep 1000"], volumeMounts: [*v]}
+  volumes: [{name: v, emptyDir: {}}]
+"""
+    )
+
+    told = lab.must("exec", "external", "--", "curl", "-sS", "http://172.30.0.2:3000/")
+    assert json.loads(told)["pod"] == "on-node"
+    wait_until(lambda: lab.must("logs", "default/second") == "made\n")
+    lab.must("delete", "pod", "default/on-node", "default/second")
+    done = lab.run("exec", "node-2", "--", "curl", "-sS", "http://127.0.0.1:3000/")
+    assert done.returncode == 7

@@ -8,7 +8,7 @@ from sluice.lab.home import Home, pod_place
 
 @pytest.mark.parametrize("name", ["", "A", "a/b", "-a", "a.b", "a" * 40, ".."])
 def test_a_name_that_could_lead_elsewhere_is_refused(name: str) -> None:
-    with pytest.raises(LabRefusedError, match="--name"):
+    with pytest.raises(LabRefusedError, match="cannot be a lab's name"):
         Home.of(name)
 
 

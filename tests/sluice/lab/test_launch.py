@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sluice.lab.home import Home
 from sluice.lab.launch import remove
-from tests.sluice.lab.labs import COMMAND, Lab, leftovers
+from tests.sluice.lab.labs import COMMAND, Lab, leftovers, running
 
 pytestmark = pytest.mark.netns
 POD = """
@@ -109,7 +111,7 @@ def test_without_root_the_mend_is_said() -> None:
     assert "run it as root" in done.stderr
 
 
-def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named() -> None:
     path = Path(__file__).parent  # no programs there
     words = [*COMMAND, "up", "--name", "poor"]
     done = subprocess.run(
@@ -122,4 +124,34 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert done.returncode == 1
     assert "apt-get install ipset iptables nftables" in done.stderr
-    monkeypatch.undo()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """The labs' folder on a disk of its own, with little room."""
+    folder = Path("/run/sluice")
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+    folder.rmdir()
+
+
+@pytest.mark.slow
+def test_a_full_disk_refuses_a_manifest_and_ends_nothing(small_disk: Path) -> None:
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: %s}" % ("x" * 9000)
+    with running("full") as lab:
+        filler = small_disk / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+
+        done = lab.run("apply", "-f", "-", given=config)
+        assert done.returncode == 1
+        assert "No space left" in done.stderr
+        assert lab.run("get", "cm", "default/c").returncode == 1
+        assert lab.must("exec", "node-1", "--", "echo", "alive") == "alive\n"
+
+        filler.unlink()
+        lab.apply(config)
+        assert lab.run("get", "cm", "default/c").returncode == 0
