@@ -96,7 +96,7 @@ async def add(node: NodeHome, node_netns: Path, attachment: Attachment) -> None:
     Raises:
         PodRefusedError: a plugin refused; the pod must not run, and ADD is tried again.
 
-    Cancellation: the plugin that runs is left to itself.
+    Cancellation: the plugin that runs is killed.
     """
     chain = read_chain(node)
     result = attachment.result()
@@ -110,7 +110,7 @@ async def delete(node: NodeHome, node_netns: Path, attachment: Attachment) -> No
     Raises:
         PodRefusedError: a plugin could not do it.
 
-    Cancellation: the plugin that runs is left to itself.
+    Cancellation: the plugin that runs is killed.
     """
     chain = read_chain(node)
     for plugin in reversed(added_plugins(chain)):

@@ -129,18 +129,27 @@ async def run_in(
     Raises:
         PodRefusedError: it cannot be started.
 
-    Cancellation: the program is left to itself.
+    Cancellation: the program is killed.
     """
 
-    def run() -> tuple[int, bytes, bytes]:
+    def begin() -> "subprocess.Popen[bytes]":
         with opened(netns) as descriptor:
             enter(descriptor)
-        done = subprocess.run(  # noqa: S603 - programs of the lab, chosen by its own code
-            words, input=given, env=dict(variables), capture_output=True, check=False
+        return subprocess.Popen(  # noqa: S603 - programs of the lab, chosen by its own code
+            words,
+            env=dict(variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        return done.returncode, done.stdout, done.stderr
 
     try:
-        return await trio.to_thread.run_sync(in_throwaway_thread, run, abandon_on_cancel=True)
+        process = await trio.to_thread.run_sync(in_throwaway_thread, begin)
     except (OSError, MeshError) as error:
         raise PodRefusedError(f"{words[0]}: {error}") from error
+    try:
+        out, err = await trio.to_thread.run_sync(process.communicate, given, abandon_on_cancel=True)
+    except BaseException:
+        process.kill()  # the thread that reads from it takes note of its end
+        raise
+    return process.returncode, out, err

@@ -1,10 +1,12 @@
 """The runtime's side of CNI, with plugins that are programs."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from mesh.runtime.netns import create_netns, remove_netns
 from sluice.lab import cni
@@ -111,3 +113,20 @@ async def test_a_broken_configuration_refuses(
 
     with pytest.raises(PodRefusedError, match="network configuration"):
         await cni.add(node, netns, attachment)
+
+
+async def test_a_plugin_that_hangs_is_killed_with_the_wait_for_it(
+    node: NodeHome, netns: Path, attachment: cni.Attachment, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    os.mkfifo(pid)
+    install(node, "hangs", f"#!/bin/sh\necho $$ >{pid}\nexec sleep 1000\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cni.add, node, netns, attachment)
+        number = int(await trio.Path(pid).read_text())
+        descriptor = os.pidfd_open(number)
+        nursery.cancel_scope.cancel()
+
+    with trio.fail_after(5):
+        await trio.lowlevel.wait_readable(descriptor)
+    os.close(descriptor)
