@@ -56,6 +56,13 @@ class Agent:
         """The lock of a pod."""
         return self._locks[uid]
 
+    def drop_locks(self) -> None:
+        """Forget the locks of pods that have gone."""
+        known = {pod.uid for pod in self.pods}
+        for uid in self._locks.keys() - known:
+            if not self._locks[uid].locked():
+                del self._locks[uid]
+
     def wake(self) -> None:
         """Something has changed: look at every pod again, also at those whose steps failed."""
         self._delays.clear()
@@ -121,13 +128,13 @@ class Agent:
             await self.forget(pod)
             return None
         if step is Step.ENROL and wanted is not None:
-            log.info("pod %s is enrolled: %s", pod.key, wanted.eligibility.because)
+            log.info("%s is enrolled: %s", pod.key, wanted.eligibility.because)
             pod = await self.enrolment.enrol(pod, wanted.capture)
         elif step is Step.RELEASE or pod.uid in self._waiting:
             pod = await self.enrolment.release(pod)
         self._waiting.discard(pod.uid)
         if pod.phase is not before.phase:
-            log.info("pod %s is %s", pod.key, pod.phase.value)
+            log.info("%s is %s", pod.key, pod.phase.value)
             self.status.count_step(pod.phase.value)
         return await self.end_earlier(pod) if pod.phase is Phase.ENROLLED else pod
 
@@ -146,7 +153,7 @@ class Agent:
             return pod
         pod, ended = await self.enrolment.end_earlier(pod, strict)
         if ended:
-            words = "pod %s: %d connections from before are ended: plain text is refused now"
+            words = "%s: %d connections from before are ended: plain text is refused now"
             log.info(words, pod.key, ended)
             self.status.count_step("earlier_ended")
         return pod
@@ -163,14 +170,14 @@ class Agent:
         seconds = min(last.seconds * 2, LONGEST_DELAY_S) if last else FIRST_DELAY_S
         until = trio.current_time() + seconds
         self._delays[pod.uid] = Delay(until, seconds)
-        log.warning("pod %s: %s; tried again", pod.key, error, extra={"code": error.code})
+        log.warning("%s: %s; tried again", pod.key, error, extra={"code": error.code})
         self.status.count_step("failed")
         if pod.phase is Phase.FREE:
             self._waiting.add(pod.uid)
             try:
                 await self.enrolment.wait_in(pod)
             except MeshError as unwritten:
-                log.warning("pod %s: %s", pod.key, unwritten)
+                log.warning("%s: %s", pod.key, unwritten)
         return until
 
     async def forget(self, pod: Pod) -> None:
@@ -181,7 +188,7 @@ class Agent:
 
         Cancellation: as `Enrolment.forget`.
         """
-        log.info("pod %s has gone", pod.key)
+        log.info("%s has gone", pod.key)
         self.status.count_step("forgotten")
         self._delays.pop(pod.uid, None)
         self._waiting.discard(pod.uid)

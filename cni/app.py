@@ -108,7 +108,8 @@ async def run(settings: Settings) -> None:
 
     proxies = ZdsServer(lambda: served(pods), changed)
     annotations = Annotations(PatchWriter(settings.manifests, f"agent-{settings.node}"))
-    annotations.only([pod for pod in pods if pod.phase is Phase.ENROLLED])
+    # One whose enrolment was not finished is told when it is.
+    annotations.only([p for p in pods if p.phase is Phase.ENROLLED and p.earlier is not None])
     agent = Agent(world, pods, Enrolment(pods, proxies, annotations), status)
     calls = Calls(agent, proxies, settings.manifests)
     places = Places(

@@ -28,6 +28,7 @@ async def attest_all(agent: Agent, interval_s: float) -> None:
                 found = agent.pods.get(pod.uid)
                 if found is not None:
                     await _attest(agent, found)
+        agent.drop_locks()
         agent.show()
         took = trio.current_time() - began
         await trio.sleep(max(interval_s, took / SHARE))
@@ -46,7 +47,7 @@ async def _attest(agent: Agent, pod: Pod) -> None:
 
 async def _capture(agent: Agent, pod: Pod) -> None:
     if await agent.enrolment.attest(pod):
-        log.warning("pod %s was not captured any more: mended", pod.key)
+        log.warning("%s was not captured any more: mended", pod.key)
         agent.status.count_step("healed")
     await agent.end_earlier(pod)
     agent.unattested.discard(pod.uid)

@@ -63,9 +63,7 @@ class Calls:
             await self._obey(call)
         except MeshError as error:
             code = NOT_READY if call.command == "STATUS" else TRY_AGAIN
-            log.warning(
-                "%s of pod %s: %s", call.command, call.pod, error, extra={"code": error.code}
-            )
+            log.warning("%s %s: %s", call.command, call.pod, error, extra={"code": error.code})
             self._agent.status.count_call(call.command, error.code)
             return failure(call.version, code, error)
         self._agent.status.count_call(call.command, "success")
@@ -106,7 +104,7 @@ class Calls:
         else:
             self._agent.pods.put(pod)
         state = "enrolled" if wanted.eligibility.enrol else "left alone"
-        log.info("pod %s starts, %s: %s", pod.key, state, wanted.eligibility.because)
+        log.info("%s starts, %s: %s", pod.key, state, wanted.eligibility.because)
 
     async def _wanted(self, call: PluginCall) -> Wanted:
         """What the manifests ask for a pod, once they are as new as the call."""

@@ -59,7 +59,7 @@ def served(pods: Pods) -> Generator[Enrolled, None, None]:
         try:
             netns = pod.open()
         except NetnsGoneError as error:
-            log.warning("pod %s is not served: %s", pod.key, error)
+            log.warning("%s is not served: %s", pod.key, error)
             continue
         try:
             yield Enrolled(pod.info, netns)
@@ -84,8 +84,8 @@ class Enrolment:
 
         Cancellation: as if it had failed.
         """
-        # Connections from before are counted once: later ones may be the proxy's own.
-        earlier = None if pod.phase is Phase.FREE else pod.earlier
+        # A pod that was being freed may have opened connections past the proxy meanwhile.
+        earlier = pod.earlier if pod.phase is Phase.ENROLLED else None
         begun = replace(pod, phase=Phase.ENROLLED, capture=capture, earlier=earlier)
         self._freed_at.pop(pod.uid, None)
         try:
@@ -111,7 +111,7 @@ class Enrolment:
     async def _count_earlier(self, pod: Pod) -> dict[str, int]:
         earlier = await self._in_thread(hands.count_earlier, pod)
         if earlier:
-            words = "pod %s: %d connections from before go on outside the mesh"
+            words = "%s: %d connections from before go on outside the mesh"
             log.info(words, pod.key, len(earlier))
         return earlier
 
@@ -132,7 +132,7 @@ class Enrolment:
         except NetnsGoneError:
             pass  # whatever was there has gone with it
         except MeshError as error:
-            log.warning("pod %s: undone in part: %s", pod.key, error)
+            log.warning("%s: undone in part: %s", pod.key, error)
 
     async def wait_in(self, pod: Pod) -> None:
         """Say that a running pod is to be in the mesh, and is not yet.

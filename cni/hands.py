@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from cni.flows import inbound_ports, outside, proxied
+from cni.flows import inbound_ports, proxied, unproxied
 from cni.pods import Pod
 from cni.strict import Strictness
 from mesh.runtime.capture import capture_pod, clear_pod, free_pod, raise_loopback
@@ -47,7 +47,7 @@ def capture(pod: Pod) -> bool:
 
 
 def count_earlier(pod: Pod) -> dict[str, int]:
-    """The connections with others that are open now: cookies, and ports of inbound ones.
+    """The connections that are open now and go by no proxy: cookies, and ports of inbound ones.
 
     Raises:
         NetnsGoneError, SocketsUnknownError: they cannot be counted.
@@ -56,7 +56,7 @@ def count_earlier(pod: Pod) -> dict[str, int]:
         found = connections(netns)
     ports = inbound_ports(found)
     return {
-        each.cookie: each.local.port if each.local.port in ports else 0 for each in outside(found)
+        each.cookie: each.local.port if each.local.port in ports else 0 for each in unproxied(found)
     }
 
 
@@ -98,7 +98,7 @@ def count_proxied(pod: Pod) -> int:
         NetnsGoneError, SocketsUnknownError: they cannot be counted.
     """
     with _inside(pod) as netns:
-        return proxied(connections(netns))
+        return len(proxied(connections(netns)))
 
 
 def clear(pod: Pod) -> None:

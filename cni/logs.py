@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Final
 
 from mesh.observe.access_log import plain_line
@@ -17,8 +18,8 @@ class Line(logging.Formatter):
         fields = [(n, v) for n, v in vars(record).items() if n not in _STANDARD_FIELDS]
         said = record.getMessage()
         words = plain_line(said, fields) if fields else said
-        time = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
-        line = f"{time}.{int(record.msecs):03}\t{record.levelname.lower()}\t{record.name}\t{words}"
+        moment = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        line = f"{moment}\t{record.levelname.lower()}\t{record.name}\t{words}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -262,6 +262,26 @@ class Proxy:
             self.pods.pop(request.uid, None)
 
 
+def surroundings() -> dict[str, list[str]]:
+    """The rules, links and routes of the namespace that we are in."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        found = {
+            family.name: [line for line in saved_rules(here, family).splitlines() if "-A" in line]
+            for family in Family
+        }
+    finally:
+        os.close(here)
+    for words in ("-o link", "rule", "-6 rule", "route show table all"):
+        printed = subprocess.run(
+            ["/usr/sbin/ip", *words.split()], check=True, capture_output=True, text=True
+        )
+        found[words] = sorted(
+            line.partition(":")[2] or line for line in printed.stdout.splitlines()
+        )
+    return found
+
+
 async def until(condition: Callable[[], object], seconds: float = 8.0) -> None:
     """Wait for something that another process does."""
     with trio.fail_after(seconds):

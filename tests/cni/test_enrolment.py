@@ -12,9 +12,17 @@ import trio
 
 from mesh.runtime.netns import inside, remove_netns
 from mesh.wire import zds
-from tests.cni.node import AMBIENT, RESULT, Node, Proxy, TestPod, until
+from tests.cni.node import AMBIENT, RESULT, Node, Proxy, TestPod, surroundings, until
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks() -> Iterator[None]:
+    """The namespace in which agent, plugin and proxy run is as it was, whatever they did."""
+    before = surroundings()
+    yield
+    assert surroundings() == before
 
 
 @pytest.fixture
@@ -367,6 +375,20 @@ async def test_the_agent_ends_when_asked_and_a_second_one_is_refused(ready: Node
 
     assert ready.kill(signal.SIGTERM) == 0
     assert not ready.doorbell.exists()
+
+
+async def test_a_taken_status_port_is_told_and_costs_no_pod(
+    node: Node, pod: TestPod, nursery: trio.Nursery
+) -> None:
+    node.kill()
+    with socket.create_server(("", 15022)):
+        node.start()
+        await until(lambda: "free the port or choose another" in node.said())
+        await until(lambda: node.doorbell.exists() and "sluice-cni" in node.conflist.read_text())
+        await nursery.start(Proxy(node.zds_socket).serve)
+        node.put_pod(pod)
+
+        assert await node.runs(pod, "ADD") == (0, RESULT)
 
 
 async def test_what_it_counts_can_be_read(ready: Node, proxy: Proxy, pod: TestPod) -> None:
