@@ -1,5 +1,6 @@
 """Which pods there are, as far as certificates and callers depend on them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,11 +45,45 @@ class Pods:
 
 def pods_of(objects: Mapping[ObjectKey, KubernetesObject]) -> Pods:
     """The live pods among the objects."""
-    found = [_pod(each) for key, each in objects.items() if key.kind == "Pod" and _is_live(each)]
-    return Pods(
-        {(pod.namespace, pod.name): pod for pod in found},
-        frozenset((pod.node, pod.namespace, pod.service_account) for pod in found),
-    )
+    return PodReader().update(objects)
+
+
+class PodReader:
+    """Reads the pods again and again, at the price of what changed. For one thread at a time."""
+
+    def __init__(self) -> None:
+        """Know no objects."""
+        self._objects: Mapping[ObjectKey, KubernetesObject] = {}
+        self._pods: dict[tuple[str, str], Pod] = {}
+        self._places: Counter[Place] = Counter()
+        self._last = Pods()
+
+    def update(self, objects: Mapping[ObjectKey, KubernetesObject]) -> Pods:
+        """The live pods among the objects; unchanged objects are the same values (`is`)."""
+        before, self._objects = self._objects, objects
+        gone = [key for key in before if key.kind == "Pod" and key not in objects]
+        changed = [
+            found
+            for key, found in objects.items()
+            if key.kind == "Pod" and before.get(key) is not found
+        ]
+        for key in (*gone, *(found.key for found in changed)):
+            old = self._pods.pop((key.namespace, key.name), None)
+            if old is not None:
+                self._places[_place(old)] -= 1
+        for found in changed:
+            if _is_live(found):
+                new = _pod(found)
+                self._pods[new.namespace, new.name] = new
+                self._places[_place(new)] += 1
+        if gone or changed:
+            self._places = +self._places
+            self._last = Pods(dict(self._pods), frozenset(self._places))
+        return self._last
+
+
+def _place(pod: Pod) -> Place:
+    return pod.node, pod.namespace, pod.service_account
 
 
 def _is_live(found: KubernetesObject) -> bool:

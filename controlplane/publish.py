@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controlplane.pods import Pods, pods_of
+from controlplane.pods import PodReader, Pods
 from controlplane.translate.settings import Settings
 from controlplane.translate.translation import Changed, Translation
 from controlplane.translate.world import Translator
@@ -38,6 +38,7 @@ class Publisher:
         """Know no manifests."""
         self._settings = settings
         self._translator: Translator | None = None
+        self._pods = PodReader()
         self._last = Publication()
 
     def update(self, snapshot: Snapshot) -> Publication:
@@ -59,7 +60,7 @@ class Publisher:
         }
         self._last = Publication(
             Published(snapshot.generation, catalogues),
-            pods_of(snapshot.objects),
+            self._pods.update(snapshot.objects),
             (*snapshot.problems, *translation.sentences),
         )
         self._translator = translator

@@ -15,6 +15,7 @@ import jwt
 import pytest
 import yaml
 
+from controlplane.__main__ import main
 from tests.controlplane.running import PROXIES
 
 PATIENCE_S = 20
@@ -102,43 +103,59 @@ def test_a_port_in_use_is_an_error_with_exit_code_1(folder: Path) -> None:
             assert "Traceback" not in answer.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
         (["--source", "kubernetes"], 2, "--source: kubernetes is not there yet"),
-        (["--no-such-flag"], 2, "unrecognized arguments"),
         (["token", "a", "b", "c", "--state", "STATE"], 1, "nobody knows where the pod c is"),
-        (
-            ["token", "a", "b", "c", "--state", "STATE", "--manifests", "MANIFESTS"],
-            1,
-            "Pod a/c: is not in",
-        ),
-        (
-            [*TOKEN, *ALL_PLACES],
-            1,
-            "runs as ztunnel, not as b",
-        ),
-        (
-            ["--manifests", "MANIFESTS", "--state", "MANIFESTS/proxies.yaml"],
-            1,
-            "proxies.yaml: File exists",
-        ),
+        (["token", "a", "b", "c", *ALL_PLACES], 1, "Pod a/c: is not in"),
+        ([*TOKEN, *ALL_PLACES], 1, "runs as ztunnel, not as b"),
+        (["token", "a", "b", "--state", "FILE"], 1, "Not a directory: choose a folder"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_in_a_line_and_by_the_exit_code(
-    folder: Path, flags: list[str], code: int, said: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    code: int,
+    said: str,
 ) -> None:
-    places = {"STATE": str(folder / "state"), "MANIFESTS": str(folder / "manifests")}
-    filled = [
-        flag.replace("MANIFESTS", places["MANIFESTS"]).replace("STATE", places["STATE"])
-        for flag in flags
-    ]
-    answer = ran(*filled)
-    assert answer.returncode == code, answer.stderr
-    assert said in answer.stderr
-    assert "Traceback" not in answer.stderr
-    assert answer.stdout == ""
+    manifests = folder / "manifests"
+    places = {"STATE": folder / "state", "MANIFESTS": manifests, "FILE": manifests / "proxies.yaml"}
+    monkeypatch.setattr(sys, "argv", ["sluice-control", *(str(places.get(f, f)) for f in flags)])
+    assert main() == code
+    out, err = capsys.readouterr()
+    assert all(line.startswith("sluice-control: ") for line in err.splitlines())
+    assert said in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "nobody knows"), ("[", "nobody knows"), ('{"manifests": 7}', "nobody knows")],
+)
+def test_a_damaged_settings_file_is_as_good_as_none(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    said: str,
+) -> None:
+    (folder / "settings.json").write_text(content)
+    monkeypatch.setattr(sys, "argv", ["x", "token", "a", "b", "c", "--state", str(folder)])
+    assert main() == 1
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_wrong_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sluice-control", "--no-such-flag"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "unrecognized arguments: --no-such-flag" in capsys.readouterr().err
 
 
 @pytest.mark.slow
