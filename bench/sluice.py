@@ -20,6 +20,7 @@ from mesh.model.workload import Service, TunnelProtocol, Workload
 from mesh.wire.feed import (
     MAX_PACKET_OCTETS,
     AddPod,
+    Answer,
     Applied,
     Certificate,
     HelloEnd,
@@ -79,6 +80,7 @@ class Worker:
         self._feed = feed
         self._feed.settimeout(ANSWER_SECONDS)
         self._version = 0
+        self._number = 0
 
     def say(self, message: ToWorker, descriptor: int | None = None) -> None:
         """Send one message; the descriptor stays the caller's."""
@@ -134,6 +136,17 @@ class Worker:
             )
         )
         self.wait(Applied)
+
+    def ask(self, topic: str) -> bytes:
+        """The whole answer to a question."""
+        self._number += 1
+        self.say(Query(self._number, topic))
+        body = b""
+        while True:
+            part = self.wait(Answer)
+            body += part.body
+            if part.last:
+                return body
 
     def certify(self, identity: Identity, issued: Issued) -> None:
         """Give it a certificate."""

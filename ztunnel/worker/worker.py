@@ -91,12 +91,15 @@ class Worker:
 
         Cancellation: ends every connection.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._context.reactor.run)
-            nursery.start_soon(self._tick)
-            nursery.start_soon(self._wish)
-            await self._listen(nursery)
-            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as engine:
+            engine.start_soon(self._context.reactor.run)
+            # Whatever the reactor moves ends before it does.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self._wish)
+                await self._listen(nursery)
+                nursery.cancel_scope.cancel()
+            engine.cancel_scope.cancel()
 
     async def _listen(self, nursery: trio.Nursery) -> None:
         while True:

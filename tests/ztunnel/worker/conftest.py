@@ -17,5 +17,5 @@ def built() -> Iterator[Town]:
 def place(built: Town) -> Town:
     """The town as it is at first, with nothing in its log."""
     built.tell()
-    built.forget_lines()
+    built.settle()
     return built

@@ -97,9 +97,15 @@ class RawPeer:
             self._read()
 
     def wait_goaway(self) -> None:
-        """Read until the peer says that it goes."""
-        while not any(isinstance(e, h2.events.ConnectionTerminated) for e in self._events):
-            self._read()
+        """Read until the peer says that it goes; nothing else works afterwards (h2 gives up)."""
+        octets = b""
+        while True:
+            octets += self._tls.recv(65_536)
+            while len(octets) >= 9:
+                length = int.from_bytes(octets[:3], "big")
+                if octets[3] == 7:
+                    return
+                octets = octets[9 + length :]
 
     def send_raw(self, octets: bytes) -> None:
         """Send what h2 would not."""

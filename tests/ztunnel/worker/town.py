@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from mesh.redirection.rules import Capture
 from mesh.runtime.capture import capture_pod, raise_loopback
 from mesh.runtime.netlink_wiring import Wiring, wire
 from mesh.runtime.netns import create_netns, inside, open_netns, remove_netns
-from mesh.wire.feed import PodInfo
+from mesh.wire.feed import PodInfo, Query
 from tests.pki import Authority
 
 SECONDS: Final = 10.0
@@ -213,6 +214,13 @@ class Town:
         for each in self.workers.values():
             each.tell([*everyone, *told.values()], services, policies)
 
+    def repair(self) -> None:
+        """Let every worker serve its pods, with good certificates."""
+        for node, served in NODES.items():
+            for pod in map(self.pod, served):
+                self.workers[node].certify(pod.identity, MESH.issue(pod.identity))
+                self.workers[node].add(pod.info, pod.netns)
+
     def service(self, name: str, ip: str, *pods: str, port: int = 80, target: int = 8080,
                 **changes: object) -> tuple[Service, list[Workload]]:  # fmt: skip
         """A service in front of pods: itself, and the pods as they become by it."""
@@ -229,9 +237,14 @@ class Town:
         made = Service(**words)  # type: ignore[arg-type]
         return made, [self.pods[pod].workload(services={made.key: ports}) for pod in pods]
 
-    def forget_lines(self) -> None:
-        """Look only at what is logged from now on."""
+    def settle(self) -> None:
+        """Wait until no connection is open and all that were have their lines; forget these."""
         for name, each in self.workers.items():
+            while each.ask("connections"):
+                pass
+            fence = f"fence-{next(NUMBERS)}"
+            each.say(Query(0, fence))
+            each.process.wait_line(fence)
             self.read[name] = len(each.process.lines)
 
     def line(self, who: str, **wanted: object) -> Line:
@@ -297,16 +310,14 @@ def town() -> Iterator[Town]:
         wire(here, lambda wiring: wiring.bridge(bridge))
         stack.callback(wire, here, lambda wiring: wiring.remove(bridge))
         pods = {name: stack.enter_context(_pod(here, bridge, name)) for name in ADDRESSES}
-        workers = {}
-        for node, served in NODES.items():
-            each = workers[node] = stack.enter_context(
-                worker(LOG_FORMAT="json", RUST_LOG="info,access=debug")
-            )
-            for name in served:
-                issued = MESH.issue(pods[name].identity)
-                each.certify(pods[name].identity, issued)
-                each.add(pods[name].info, pods[name].netns)
-        yield Town(pods, workers)
+        starting = {node: worker(LOG_FORMAT="json", RUST_LOG="info") for node in NODES}
+        with ThreadPoolExecutor() as threads:  # a process takes its time to begin
+            begun = {node: threads.submit(each.__enter__) for node, each in starting.items()}
+        for each in starting.values():
+            stack.push(each)
+        made = Town(pods, {node: each.result() for node, each in begun.items()})
+        made.repair()
+        yield made
 
 
 @contextmanager
