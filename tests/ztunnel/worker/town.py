@@ -114,9 +114,13 @@ class TownPod:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with inside(self.netns):
             made = socket.socket(family)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(64)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+            made.listen(64)
+        except OSError:
+            made.close()
+            raise
         made.settimeout(SECONDS)
         return made
 
