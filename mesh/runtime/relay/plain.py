@@ -2,7 +2,7 @@
 
 1. What one side sends reaches the other in order and whole, or both sides see a reset.
 2. Half-close goes each way by itself; a reset on one side is a reset on the other.
-3. At most CHUNK octets per direction wait in here: a slow reader stops the reading.
+3. At most CHUNK_OCTETS (262,144) per direction wait in here: a slow reader stops the reading.
 """
 
 import socket

@@ -3,8 +3,10 @@
 1. Octets from the socket are read straight into the tunnel's transmit buffer, behind the gap that
    the frame header fills afterwards: no copy, and frames of many connections share a TLS record.
 2. Octets from the tunnel go to the socket from the receive buffer. What the socket does not take is
-   kept here; credit is given only for what it took, so a slow reader holds at most one stream
-   window (256 KiB, growing to 4 MiB only for a reader that keeps up).
+   kept here; credit is given only for what it took. So a slow reader holds at most one stream
+   window: 262,144 octets, or up to 4,194,304 when it kept up before it stopped. The growth of all
+   windows of a worker together has a ceiling (`WindowBudget`). The other way nothing is kept: what
+   the tunnel does not take stays in the application's socket.
 3. END_STREAM is half-close, RST_STREAM is reset (RFC 9113 8.5); CANCEL and NO_ERROR received mean
    end of file, as the real ztunnel has it.
 """

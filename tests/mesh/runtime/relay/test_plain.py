@@ -93,16 +93,81 @@ async def test_a_reset_arrives_as_a_reset(reactor: Reactor) -> None:
         assert joined.endings == [Ending.NEAR_RESET]
 
 
+async def fill(stream: trio.SocketStream, seconds: float) -> None:
+    """Send until nobody takes anything any more."""
+    with trio.move_on_after(seconds):
+        while True:
+            await stream.send_all(bytes(100_000))
+
+
+@pytest.mark.slow
 async def test_a_reader_that_stops_stops_the_sender(reactor: Reactor) -> None:
     async with join(reactor) as joined:
-        sent = 0
-        with trio.move_on_after(0.5):
-            while True:
-                await joined.left.send_all(bytes(100_000))
-                sent += 100_000
+        await fill(joined.left, 0.3)
         taken = joined.relay.octets_forth
+        assert len(joined.relay._forth.waiting) <= CHUNK_OCTETS
         assert taken < 16_000_000, "the kernel's buffers and one chunk of ours, nothing more"
         joined.relay.stop()
         with trio.fail_after(SECONDS):
             await joined.ended.wait()
         assert joined.endings == [Ending.STOPPED]
+
+
+async def test_who_is_reset_is_let_go_although_the_other_side_takes_nothing(
+    reactor: Reactor,
+) -> None:
+    async with join(reactor) as joined:
+        await fill(joined.left, 0.1)
+        await reset(joined.left)
+        with trio.fail_after(SECONDS):
+            await joined.ended.wait()
+        assert joined.endings == [Ending.NEAR_RESET]
+
+
+async def test_a_reset_of_the_far_side_arrives_as_a_reset(reactor: Reactor) -> None:
+    async with join(reactor) as joined:
+        with trio.fail_after(SECONDS):
+            await joined.right.send_all(b"hello")
+            assert await joined.left.receive_some() == b"hello"
+            await reset(joined.right)
+            with pytest.raises(trio.BrokenResourceError):
+                await joined.left.receive_some()
+            await joined.ended.wait()
+        assert joined.endings == [Ending.FAR_RESET]
+
+
+async def test_what_was_sent_before_a_half_close_is_not_lost(reactor: Reactor) -> None:
+    async with join(reactor) as joined:
+        with trio.fail_after(SECONDS):
+            await joined.left.send_all(bytes(1_000_000))
+            await joined.left.send_eof()
+            got = 0
+            while piece := await joined.right.receive_some():
+                got += len(piece)
+            assert got == 1_000_000
+            await joined.right.send_eof()
+            assert await joined.left.receive_some() == b""
+            await joined.ended.wait()
+        assert joined.endings == [Ending.CLOSED]
+        joined.relay.stop()
+        assert joined.endings == [Ending.CLOSED], "it ends once"
+
+
+@pytest.mark.slow
+async def test_hundreds_of_megabytes_arrive_whole(reactor: Reactor) -> None:
+    sums: tuple[list[str], list[str]] = ([], [])
+
+    async def both_ways(seed: int) -> None:
+        async with join(reactor) as joined:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_at_random, joined.left, 80_000_000, seed, sums[0])
+                nursery.start_soon(read_at_random, joined.right, seed + 1, sums[1])
+                nursery.start_soon(send_at_random, joined.right, 20_000_000, seed + 2, sums[0])
+                nursery.start_soon(read_at_random, joined.left, seed + 3, sums[1])
+            await joined.ended.wait()
+
+    with trio.fail_after(2 * SECONDS):
+        async with trio.open_nursery() as nursery:
+            for seed in range(0, 16, 4):
+                nursery.start_soon(both_ways, seed)
+    assert sorted(sums[0]) == sorted(sums[1])
