@@ -15,7 +15,9 @@ from mesh.wire.feed import MAX_PACKET_OCTETS
 from mesh.wire.feed_codec import FeedInvalidError, Message, decode, encode
 
 INT_OCTETS: Final = array.array("i").itemsize
-ANCILLARY_OCTETS: Final = socket.CMSG_SPACE(INT_OCTETS)
+ANCILLARY_OCTETS: Final = socket.CMSG_LEN(INT_OCTETS)
+"""Room for one descriptor; with CMSG_SPACE, which rounds up, a second one would get in unseen."""
+
 RECEIVE_FLAGS: Final = socket.MSG_CMSG_CLOEXEC
 
 

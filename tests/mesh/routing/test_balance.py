@@ -27,7 +27,7 @@ STRICT = BalanceMode.STRICT
 
 
 def endpoint(name: str, **fields: object) -> Workload:
-    return pod(name, f"10.1.0.{ord(name[-1])}", serves=(KEY,), **fields)  # type: ignore[arg-type]
+    return pod(name, f"10.1.0.{ord(name[-1])}", serves=(KEY,), **fields)
 
 
 def drawn(
@@ -41,7 +41,7 @@ def drawn(
     known = world(web, *endpoints)
     found = set()
     for number in range(20):
-        picked = pick(known, web, source, port, purpose, lambda n, draw=number: draw % n)  # type: ignore[misc]
+        picked = pick(known, web, source, port, purpose, lambda n, draw=number: draw % n)
         found |= {picked.workload.name} if picked else set()
     return found
 
@@ -201,7 +201,7 @@ def test_a_choice_knows_of_every_change() -> None:
 
     def names() -> set[str]:
         picks = (
-            pick(known, web, SOURCE, 80, Purpose.DESTINATION, lambda n, d=draw: d % n)  # type: ignore[misc]
+            pick(known, web, SOURCE, 80, Purpose.DESTINATION, lambda n, d=draw: d % n)
             for draw in range(9)
         )
         return {picked.workload.name for picked in picks if picked}

@@ -10,11 +10,11 @@ EMPTY = pod("e", capacity=0)
 
 def test_every_place_is_drawn_by_its_share() -> None:
     even = Shortlist.of([(A, 1), (B, 2), (C, 3)])
-    assert [even.draw(lambda _n, d=draw: d) for draw in range(3)] == [(A, 1), (B, 2), (C, 3)]  # type: ignore[misc]
+    assert [even.draw(lambda _n, d=draw: d) for draw in range(3)] == [(A, 1), (B, 2), (C, 3)]
     uneven = Shortlist.of([(EMPTY, 0), (A, 1), (HEAVY, 2), (EMPTY, 0), (B, 3)])
     names = []
     for draw in range(uneven.total):
-        drawn = uneven.draw(lambda _n, d=draw: d)  # type: ignore[misc]
+        drawn = uneven.draw(lambda _n, d=draw: d)
         assert drawn is not None
         names.append(drawn[0].name)
     assert names == ["a", "h", "h", "h", "b"]
@@ -22,7 +22,7 @@ def test_every_place_is_drawn_by_its_share() -> None:
 
 @pytest.mark.parametrize("endpoints", [[], [(EMPTY, 1)]])
 def test_of_nobody_nobody_is_drawn(endpoints: list[tuple[object, int]]) -> None:
-    assert Shortlist.of(endpoints).draw(lambda _n: 0) is None  # type: ignore[arg-type]
+    assert Shortlist.of(endpoints).draw(lambda _n: 0) is None
 
 
 def test_an_answer_is_kept_until_the_service_changes() -> None:
