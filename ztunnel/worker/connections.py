@@ -8,10 +8,9 @@
    destinations that a changed policy may reach are judged.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesh.model.policy import Authorization, PolicyScope
 from mesh.model.workload import Workload
 from mesh.policy.authorize import ConnectionFacts, Verdict, authorize
 from mesh.state.world import Changes, World
@@ -71,9 +70,8 @@ class Connections:
         if not changes.affects_connections:
             return
         for uid, destination in list(self._destinations.items()):
-            before = destination.workload
-            now = destination.workload = self._world.workload(uid) or before
-            if uid in changes.workloads or self._concerned(before, now, changes.policies):
+            now = destination.workload = self._world.workload(uid) or destination.workload
+            if changes.concerns(now):
                 self._judge(destination)
 
     def _judge(self, destination: _Destination) -> None:
@@ -82,19 +80,3 @@ class Connections:
             if not verdict.allowed:
                 self.forget(live)
                 live.stop(verdict)
-
-    def _concerned(self, before: Workload, now: Workload, policies: Iterable[str]) -> bool:
-        named = {*before.authorization_policies, *now.authorization_policies}
-        return any(key in named or _reaches(self._world.policy(key), now) for key in policies)
-
-
-def _reaches(policy: Authorization | None, workload: Workload) -> bool:
-    if policy is None:  # gone: nobody knows any more how far it reached
-        return True
-    match policy.scope:
-        case PolicyScope.GLOBAL:
-            return True
-        case PolicyScope.NAMESPACE:
-            return policy.namespace == workload.namespace
-        case PolicyScope.WORKLOAD_SELECTOR:
-            return False

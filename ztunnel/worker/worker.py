@@ -140,12 +140,13 @@ class Worker:
                 log.error("a message that this worker does not obey: %r", message)
 
     async def _apply(self, delta: StateDelta) -> None:
-        changes = self._world.apply(delta)
-        if changes.workloads:
-            for pod in self._pods.values():
-                pod.evict(changes.workloads)
-        self._context.connections.judge_again(changes)
-        self._context.changed.unpark_all()
+        for changes in self._world.steps(delta):
+            if changes.moved:
+                for pod in self._pods.values():
+                    pod.evict(changes.moved)
+            self._context.connections.judge_again(changes)
+            self._context.changed.unpark_all()
+            await trio.lowlevel.checkpoint()  # a large change must not stop everybody's bytes
         if delta.last:
             if delta.reset:
                 # It will stay for long, and has no cycles: the collector need not look at it.

@@ -77,6 +77,16 @@ def test_a_policy_that_comes_to_be_attached_ends_what_it_forbids() -> None:
     assert place.stopped == ["shop"]
 
 
+def test_a_policy_that_no_longer_lets_in_ends_what_it_let_in() -> None:
+    place = Place()
+    let_in = replace(deny("all", PolicyScope.NAMESPACE), action=Action.ALLOW)
+    nobody = replace(deny("nobody", PolicyScope.NAMESPACE), action=Action.ALLOW, rules=())
+    place.change(policies=(let_in, nobody))
+    assert place.open(SHOP)[1].allowed
+    place.change(policies=(replace(let_in, scope=PolicyScope.WORKLOAD_SELECTOR),))
+    assert place.stopped == ["shop"]
+
+
 def test_a_named_policy_that_goes_refuses() -> None:
     place = Place()
     named = replace(SHOP, authorization_policies=("town/unused",))
