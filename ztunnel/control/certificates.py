@@ -31,6 +31,7 @@ MOST_DELAY_S: Final = 150.0
 IMPATIENT_S: Final = 0.5
 """A connection that waits causes no second try so soon after a failed one."""
 
+MIN_SLEEP_S: Final = 0.001
 MAX_SLEEP_S: Final = 3600.0
 """A clock may be set: look at it again."""
 
@@ -248,5 +249,5 @@ class Certificates:
         )
         # One that is past its middle when it arrives must not be asked for in a circle.
         due = max(due, now + max(FIRST_DELAY_S, (certificate.not_after - now) / 10))
-        while (left_s := due - self._clock()) > 0:  # noqa: ASYNC110 - for the wall clock
+        while (left_s := due - self._clock()) > MIN_SLEEP_S:  # noqa: ASYNC110 - for the wall clock
             await trio.sleep(min(left_s, MAX_SLEEP_S))

@@ -44,12 +44,14 @@ class Step:
 class Store:
     """The state as the control process has it."""
 
-    def __init__(self, before: int) -> None:
+    def __init__(self, before: int, max_kept_octets: int = MAX_KEPT_OCTETS) -> None:
         """Begin empty.
 
         Args:
             before: a number below that of the first version.
+            max_kept_octets: of the packets of recent changes.
         """
+        self._max_kept_octets = max_kept_octets
         self.version = 0
         self._newest = before
         self._octets: dict[str, dict[str, bytes]] = {type_url: {} for type_url in TYPES}
@@ -128,7 +130,7 @@ class Store:
     def _keep(self, step: Step) -> None:
         self._steps.append(step)
         self._kept_octets += _size(step)
-        while self._kept_octets > MAX_KEPT_OCTETS:
+        while self._kept_octets > self._max_kept_octets:
             self._kept_octets -= _size(self._steps.popleft())
 
     def steps_from(self, version: int) -> list[Step] | None:
