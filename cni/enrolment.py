@@ -22,9 +22,9 @@ import trio
 from cni import hands
 from cni.annotations import ENABLED, PENDING, Annotations
 from cni.pods import Phase, Pod, Pods
-from cni.strict import Strictness
 from cni.zds_server import Enrolled, ZdsServer
 from mesh.errors import MeshError, UnavailableError
+from mesh.policy.peer_authentication import Strictness
 from mesh.redirection.rules import Capture
 from mesh.runtime.netns import NetnsGoneError
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from cni.flows import inbound_ports, proxied, unproxied
 from cni.pods import Pod
-from cni.strict import Strictness
+from mesh.policy.peer_authentication import Strictness
 from mesh.runtime.capture import capture_pod, clear_pod, free_pod, raise_loopback
 from mesh.runtime.netlink_sockets import connections, end_connection
 

@@ -1,13 +1,22 @@
 """What the manifests say about the pods of this node: a view of one snapshot."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 from cni.eligibility import Eligibility, capture_of, judge
 from cni.plan import Wanted
 from cni.pods import Pod
-from cni.strict import KIND, Strictness, strictness
+from mesh.model.fields import FieldInvalidError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.policy.peer_authentication import (
+    KIND,
+    PeerAuthentication,
+    Strictness,
+    read,
+    strictness_of,
+)
 from mesh.runtime.manifests import Snapshot
 
 
@@ -47,11 +56,17 @@ class World:
         listed = self.pod(pod.namespace, pod.name)
         if listed is None:
             return Strictness()
-        return strictness(listed, self._peers, self.root_namespace)
+        return strictness_of(pod.namespace, listed.labels, self._peers, self.root_namespace)
 
     @cached_property
-    def _peers(self) -> tuple[KubernetesObject, ...]:
-        return tuple(o for o in self.snapshot.objects.values() if o.key.kind == KIND)
+    def _peers(self) -> tuple[PeerAuthentication, ...]:
+        return tuple(self._readable_peers())
+
+    def _readable_peers(self) -> Iterator[PeerAuthentication]:
+        for found in self.snapshot.objects.values():
+            if found.key.kind == KIND:
+                with suppress(FieldInvalidError):  # the control plane says so, in its problems
+                    yield read(found)
 
     def running_wanted(self) -> frozenset[ObjectKey]:
         """The pods of this node that run and are to be in the mesh."""

@@ -80,7 +80,7 @@ def _is_there(store: Store, target: ObjectKey) -> bool:
 def _peer(store: Store, facts: PeerFacts, built: Built) -> None:
     namespace = facts.key.namespace
     if facts.selector and namespace != store.settings.root_namespace:
-        policy = policy_of(facts, store.parent_mode(namespace))
+        policy = policy_of(facts.peer, store.inherited_mode(namespace))
         if policy is not None:
             built.values.append(policy)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from sys import intern
 
 from controlplane.translate.built import Built
-from controlplane.translate.facts import Mode, NamespaceFacts, PodFacts, ServiceFacts, SliceFacts
+from controlplane.translate.facts import NamespaceFacts, PodFacts, ServiceFacts, SliceFacts
 from controlplane.translate.labels import INGRESS_USE_WAYPOINT, SERVICE_NAME
-from controlplane.translate.read_peers import STATIC_STRICT, is_strict, policy_of
+from controlplane.translate.read_peers import STATIC_STRICT, policy_of
 from controlplane.translate.store import Store
 from controlplane.translate.waypoints import application_tunnel, waypoint_of
 from mesh.model.names import HBONE_PORT
@@ -23,6 +23,7 @@ from mesh.model.workload import (
     Workload,
     WorkloadStatus,
 )
+from mesh.policy.peer_authentication import strictness
 
 
 def build_pod(store: Store, facts: PodFacts, built: Built) -> None:
@@ -88,11 +89,11 @@ def _policies_of(store: Store, pod: PodFacts) -> tuple[str, ...]:
 
 
 def _peer_policy_of(store: Store, pod: PodFacts) -> tuple[str, ...]:
-    parent = store.parent_mode(pod.key.namespace)
+    inherited = store.inherited_mode(pod.key.namespace)
     peer = store.peer_of(pod)
-    if peer is not None and (policy := policy_of(peer, parent)) is not None:
+    if peer is not None and (policy := policy_of(peer, inherited)) is not None:
         return (intern(policy.key),)
-    strict = parent is Mode.STRICT if peer is None else is_strict(peer, parent)
+    strict = strictness(peer, inherited).everywhere
     return (intern(f"{store.settings.root_namespace}/{STATIC_STRICT}"),) if strict else ()
 
 

@@ -5,7 +5,6 @@ Strings that come again and again are interned: the values of a large mesh share
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from mesh.model.address import Ip
@@ -19,6 +18,7 @@ from mesh.model.workload import (
     Service,
     Workload,
 )
+from mesh.policy.peer_authentication import PeerAuthentication
 
 NO_LABELS: Final[Mapping[str, str]] = {}
 
@@ -136,29 +136,18 @@ class PolicyFacts:
     problems: tuple[str, ...] = ()
 
 
-class Mode(Enum):
-    """What a PeerAuthentication asks for; DISABLE means PERMISSIVE, as everywhere in ambient."""
-
-    UNSET = "UNSET"
-    PERMISSIVE = "PERMISSIVE"
-    STRICT = "STRICT"
-
-
 @dataclass(frozen=True, slots=True)
 class PeerFacts:
     """A PeerAuthentication."""
 
     key: ObjectKey
-    selector: Mapping[str, str]
-    mode: Mode
-    ports: Mapping[int, Mode]
-    created: str
+    peer: PeerAuthentication
     problems: tuple[str, ...] = ()
 
     @property
-    def age(self) -> tuple[str, str]:
-        """Sorts by age, the oldest first; without a time it is the youngest."""
-        return self.created or "~", self.key.name
+    def selector(self) -> Mapping[str, str]:
+        """The labels of the workloads that it is about; empty: of all."""
+        return self.peer.selector
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from controlplane.translate.facts import (
     Facts,
     GatewayFacts,
     IgnoredFacts,
-    Mode,
     NamespaceFacts,
     NodeFacts,
     PeerFacts,
@@ -20,6 +19,7 @@ from controlplane.translate.facts import (
 from controlplane.translate.labels import NETWORK, SelectorIndex
 from controlplane.translate.settings import Settings
 from mesh.model.kubernetes import ObjectKey
+from mesh.policy.peer_authentication import Mode, PeerAuthentication, inherited_mode, oldest
 
 FactsT = TypeVar(
     "FactsT",
@@ -102,7 +102,7 @@ class Store:
         self._pods_of_node: dict[str, set[ObjectKey]] = {}
         self._slices_of_pod: dict[tuple[str, str], dict[ObjectKey, SliceFacts]] = {}
         self._slices_of_service: dict[tuple[str, str], set[ObjectKey]] = {}
-        self._parents: dict[str, Mode] = {}
+        self._inherited: dict[str, Mode] = {}
 
     # Changing.
 
@@ -134,7 +134,7 @@ class Store:
             case PeerFacts(key=key, selector=selector):
                 self.peers.put(facts)
                 self._peers_by_selector.at(key.namespace).put(key.name, selector, facts)
-                self._parents.clear()
+                self._inherited.clear()
             case _:
                 self._put_place(facts)
 
@@ -175,7 +175,7 @@ class Store:
             case PeerFacts(key=key, selector=selector):
                 self.peers.drop(key)
                 self._peers_by_selector.at(key.namespace).remove(key.name, selector)
-                self._parents.clear()
+                self._inherited.clear()
             case _:
                 self._drop_place(facts)
 
@@ -223,27 +223,23 @@ class Store:
         for namespace in {pod.key.namespace, self.settings.root_namespace}:
             yield from self._policies_by_selector.at(namespace).selecting(pod.labels)
 
-    def peer_of(self, pod: PodFacts) -> PeerFacts | None:
+    def peer_of(self, pod: PodFacts) -> PeerAuthentication | None:
         """The PeerAuthentication that selects a pod by its labels; of several, the oldest."""
         namespace = pod.key.namespace
         if namespace == self.settings.root_namespace:
             return None  # there a selector means nothing
         selecting = self._peers_by_selector.at(namespace).selecting(pod.labels)
-        return min(selecting, key=lambda peer: peer.age, default=None)
+        return oldest(facts.peer for facts in selecting)
 
-    def parent_mode(self, namespace: str) -> Mode:
+    def inherited_mode(self, namespace: str) -> Mode:
         """What holds in a namespace where no selector says otherwise."""
-        if namespace not in self._parents:
-            own = self._mode_of(namespace)
-            mesh = self._mode_of(self.settings.root_namespace)
-            modes = (mode for mode in (own, mesh) if mode is not Mode.UNSET)
-            self._parents[namespace] = next(modes, Mode.PERMISSIVE)
-        return self._parents[namespace]
-
-    def _mode_of(self, namespace: str) -> Mode:
-        peers = (peer for peer in self.peers.of(namespace) if not peer.selector)
-        oldest = min(peers, key=lambda peer: peer.age, default=None)
-        return Mode.UNSET if oldest is None else oldest.mode
+        if namespace not in self._inherited:
+            here, root = (
+                [facts.peer for facts in self.peers.of(place)]
+                for place in (namespace, self.settings.root_namespace)
+            )
+            self._inherited[namespace] = inherited_mode(here, root)
+        return self._inherited[namespace]
 
     def pods_of_node(self, node: str) -> Iterable[ObjectKey]:
         """Pods that are on a node."""
