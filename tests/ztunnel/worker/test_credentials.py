@@ -29,8 +29,10 @@ async def test_what_is_here_is_given_at_once_and_a_newer_one_replaces_it() -> No
     assert credentials.identities() == (WEB,)
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_several_who_wait_ask_once_and_are_all_served(nursery: trio.Nursery) -> None:
+async def test_several_who_wait_ask_once_and_are_all_served(
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time jumps
+) -> None:
     credentials, found = Credentials(), []
 
     async def want() -> None:
@@ -49,8 +51,10 @@ async def test_several_who_wait_ask_once_and_are_all_served(nursery: trio.Nurser
     assert credentials.awaited() == ()
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_failure_is_told_and_takes_nothing_away(nursery: trio.Nursery) -> None:
+async def test_a_failure_is_told_and_takes_nothing_away(
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time jumps
+) -> None:
     credentials = Credentials()
 
     async def refuse() -> None:
@@ -67,8 +71,9 @@ async def test_a_failure_is_told_and_takes_nothing_away(nursery: trio.Nursery) -
     assert credentials.identities() == ()
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_silence_is_an_error_and_the_next_one_asks_again() -> None:
+async def test_silence_is_an_error_and_the_next_one_asks_again(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time jumps
+) -> None:
     credentials = Credentials()
     for _ in range(2):
         with pytest.raises(CertificateMissingError, match=f"within {WAIT_SECONDS:g} s"):

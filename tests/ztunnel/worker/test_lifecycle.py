@@ -86,9 +86,9 @@ def test_a_removed_pod_ends_at_once_and_may_come_back(place: Town) -> None:
     with shop.serving(8080, named(shop)):
         with web.dial(shop.ip, 8080) as client, web.dial(shop.ip, 8080) as another:
             line_of(client)
+            line_of(another)
             place.far.say(RemovePod(shop.uid))
             assert is_cut(client)
-            line_of(another)
             assert is_cut(another)
         line = place.line("far", message="connection complete", direction="inbound")
         assert line["error"] == "connection closed due to connection drain"
