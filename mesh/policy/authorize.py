@@ -21,11 +21,22 @@ from mesh.state.world import World
 __all__ = ["ConnectionFacts", "SocketAddress", "Verdict", "authorize", "judge"]
 
 ALLOWED: Final = "policy_allowed"
+"""An ALLOW policy matches the connection, and no DENY does."""
+
 NO_POLICY: Final = "policy_none"
+"""No ALLOW policy concerns the workload, and no DENY matches: all may connect."""
+
 DENIED: Final = "policy_denied"
+"""A DENY policy matches the connection; the verdict names it."""
+
 NOT_ALLOWED: Final = "policy_not_allowed"
+"""ALLOW policies concern the workload, and none of them matches the connection."""
+
 MISSING: Final = "policy_missing"
+"""The workload names a policy that the control plane has not sent: it might be a DENY."""
+
 NO_WORKLOAD: Final = "policy_workload_unknown"
+"""The called workload is not known, so nobody can say which policies concern it."""
 
 
 @dataclass(frozen=True, slots=True)

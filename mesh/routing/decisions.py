@@ -8,6 +8,7 @@ from mesh.model.identity import Identity
 from mesh.model.response_flag import ResponseFlag
 from mesh.model.workload import IpFamilies, Service, Workload
 from mesh.routing.balance import Chance
+from mesh.routing.codes import NO_ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,7 @@ class NeedsResolution:
         allowed = [ip for ip in addresses if accepts(self.families, ip)]
         alike = [ip for ip in allowed if len(ip) == len(self.wanted)] or allowed
         if not alike:
-            return Refused(
-                "route_no_address", f"no resolved addresses for workload: {self.hostname}"
-            )
+            return Refused(NO_ADDRESS, f"no resolved addresses for workload: {self.hostname}")
         return self.then(alike[chance(len(alike))])
 
 

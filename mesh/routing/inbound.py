@@ -12,17 +12,18 @@ from mesh.errors import MeshError
 from mesh.model.address import Ip, SocketAddress
 from mesh.model.names import OWN_PORTS
 from mesh.model.workload import GatewayAddress, Service, TunnelHeader, Workload
+from mesh.routing.codes import (
+    AUTHORITY_INVALID,
+    MISMATCH,
+    NO_PORT,
+    NO_SERVICE,
+    NO_VIP,
+    NOT_CONNECT,
+    SELF_CALL,
+    WORKLOAD_UNKNOWN,
+)
 from mesh.routing.gateways import is_gateway
 from mesh.state.world import World
-
-NOT_CONNECT: Final = "route_not_connect"
-AUTHORITY_INVALID: Final = "route_authority_invalid"
-WORKLOAD_UNKNOWN: Final = "route_workload_unknown"
-MISMATCH: Final = "route_ip_mismatch"
-NO_SERVICE: Final = "route_no_service"
-NO_PORT: Final = "route_no_port"
-NO_VIP: Final = "route_no_vip"
-SELF_CALL: Final = "route_self_call"
 
 LOOPBACK_V4: Final = Ip(bytes((127, 0, 0, 1)))
 LOOPBACK_V6: Final = Ip(bytes(15) + b"\x01")

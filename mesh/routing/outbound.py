@@ -15,7 +15,6 @@ through: a waypoint without an endpoint, a service without one, a network withou
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from mesh.model.address import Ip, SocketAddress
 from mesh.model.names import HBONE_PORT, OWN_PORTS
@@ -29,6 +28,16 @@ from mesh.model.workload import (
     Workload,
 )
 from mesh.routing.balance import Chance, Endpoint, Purpose, pick
+from mesh.routing.codes import (
+    GATEWAY_UNKNOWN,
+    NO_ADDRESS,
+    NO_ENDPOINT,
+    NO_GATEWAY,
+    NO_IDENTITY,
+    NOT_BY_SERVICE,
+    SELF_CALL,
+    WAYPOINT_UNKNOWN,
+)
 from mesh.routing.decisions import (
     Decision,
     DoubleHbone,
@@ -52,15 +61,6 @@ __all__ = [
     "Refused",
     "choose",
 ]
-
-SELF_CALL: Final = "route_self_call"
-WAYPOINT_UNKNOWN: Final = "route_waypoint_unknown"
-NO_ENDPOINT: Final = "route_no_endpoint"
-NO_ADDRESS: Final = "route_no_address"
-NOT_BY_SERVICE: Final = "route_remote_without_service"
-NO_GATEWAY: Final = "route_no_gateway"
-GATEWAY_UNKNOWN: Final = "route_gateway_unknown"
-NO_IDENTITY: Final = "route_remote_identity_unknown"
 
 
 def choose(

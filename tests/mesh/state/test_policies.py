@@ -50,3 +50,9 @@ def test_all_can_be_listed() -> None:
     assert list(held.values()) == [WHOLE, NAMED]
     assert held.get("root/all") is WHOLE
     assert held.get("root/none") is None
+
+
+def test_of_several_policies_of_a_namespace_one_may_go() -> None:
+    held = policies(HERE, policy("also", scope=PolicyScope.NAMESPACE))
+    assert held.remove("shop/here")
+    assert [one.name for one in held.of(pod("b"))[0]] == ["also"]

@@ -108,3 +108,9 @@ def test_two_services_may_have_one_range() -> None:
 def test_a_prefix_of_nothing_holds_everything() -> None:
     assert masked(ip("10.0.0.1"), 0) == masked(ip("192.0.2.1"), 0)
     assert services(service("all", "0.0.0.0/0")).at("", ip("192.0.2.1"), "shop") is not None
+
+
+def test_a_service_that_names_a_range_twice_goes_whole() -> None:
+    held = services(service("twice", "10.0.0.0/8", "10.0.0.0/8"))
+    assert held.remove("shop/twice")
+    assert held.at("", ip("10.0.0.1"), "shop") is None
