@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from bench import envoy
+from bench import envoy, sluice
 from bench.namespaces import (
     CLIENT_IP,
     REQUEST_PORT,
@@ -125,3 +125,25 @@ async def test_our_tls_server_and_an_envoy_client_authenticate_each_other(wires:
 
     assert far[0] == CLIENT_IP
     assert peer.identity == CLIENT
+
+
+def test_our_worker_tunnels_to_an_envoy_server(wires: Cable) -> None:
+    pods = sluice.world(CLIENT, SERVER)
+    with (
+        envoy.running(wires.server, envoy.server(SERVER_PAPERS, CLIENT, PORTS)),
+        sluice.running(wires.client, CLIENT, CLIENT_PAPERS, pods),
+    ):
+        assert load(wires, "requests", "4", "0.1")["total"] > 0
+        assert load(wires, "bulk", "2", "0.1")["total"] > 0
+        assert load(wires, "connects", "8", "0.1")["failed"] == 0
+
+
+def test_an_envoy_client_tunnels_to_our_worker(wires: Cable) -> None:
+    pods = sluice.world(CLIENT, SERVER)
+    with (
+        sluice.running(wires.server, SERVER, SERVER_PAPERS, pods),
+        envoy.running(wires.client, envoy.client(CLIENT_PAPERS, SERVER)),
+    ):
+        assert load(wires, "requests", "4", "0.1")["total"] > 0
+        assert load(wires, "bulk", "2", "0.1")["total"] > 0
+        assert load(wires, "connects", "8", "0.1")["failed"] == 0
