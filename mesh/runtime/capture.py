@@ -11,10 +11,11 @@
    thread in the pod.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
-from mesh.errors import ConfigError
+from mesh.errors import ConfigError, UnavailableError
 from mesh.redirection.rules import (
     LOOPBACK_LINK,
     Capture,
@@ -25,7 +26,8 @@ from mesh.redirection.rules import (
 from mesh.runtime.firewall import set_rules
 from mesh.runtime.netlink import add_answer_route, remove_answer_route
 from mesh.runtime.netlink_wiring import set_kernel, wire
-from mesh.runtime.netns import inside
+from mesh.runtime.netns import inside, make_netns
+from mesh.runtime.probe import RightMissingError, missing_right
 
 _LOOSE: Final = "netfilter/nf_conntrack_tcp_loose"
 _NO_V6: Final = f"ipv6/conf/{LOOPBACK_LINK}/disable_ipv6"
@@ -40,6 +42,29 @@ class KernelLacksError(ConfigError):
         """Keep what is missing."""
         super().__init__((f"this kernel has no {what}: start one that has, or load its module",))
         self.what = what
+
+
+def try_capture() -> None:
+    """Try all that capturing a pod needs, in a namespace that goes at once.
+
+    Raises:
+        RightMissingError: a right is missing, or the kernel refuses a rule.
+        KernelLacksError: this kernel cannot do it.
+        FirewallMissingError: iptables is not installed.
+    """
+    try:
+        netns = make_netns()
+    except OSError as error:
+        what, reason = "making a network namespace (unshare)", error.strerror or str(error)
+        raise RightMissingError((missing_right(what, reason, "CAP_SYS_ADMIN"),)) from error
+    try:
+        raise_loopback(netns)
+        capture_pod(netns, Capture())
+    except (UnavailableError, OSError) as error:
+        what = "capturing connections (nf_tables, nat, REDIRECT, mark and connmark)"
+        raise RightMissingError((missing_right(what, str(error), "CAP_NET_ADMIN"),)) from error
+    finally:
+        os.close(netns)
 
 
 def capture_pod(netns: int, capture: Capture) -> bool:

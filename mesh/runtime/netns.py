@@ -160,6 +160,22 @@ def create_netns(path: Path) -> None:
         raise
 
 
+def make_netns() -> int:
+    """A descriptor of a new namespace that goes with it, its loopback down; the caller closes it.
+
+    Raises:
+        OSError: no right.
+    """
+
+    def make() -> int:
+        if _libc.unshare(_CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return _own()
+
+    return in_throwaway_thread(make)
+
+
 def remove_netns(path: Path) -> None:
     """Give a kept namespace up. What still uses it keeps it alive. Nothing there is fine."""
     if _libc.umount2(bytes(path), _MNT_DETACH):

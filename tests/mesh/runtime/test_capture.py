@@ -1,9 +1,13 @@
 """Captured and freed, with connections that live through it: kernel, rules and route together."""
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,7 @@ import pytest
 from mesh.redirection.rules import Capture, Family
 from mesh.runtime.capture import capture_pod, clear_pod, families, free_pod, raise_loopback
 from mesh.runtime.firewall import saved_rules
-from mesh.runtime.netlink_wiring import set_kernel, wire
+from mesh.runtime.netlink_wiring import Wiring, set_kernel, wire
 from mesh.runtime.netns import create_netns, inside, open_netns, remove_netns
 
 pytestmark = pytest.mark.netns
@@ -37,7 +41,7 @@ def pod() -> Iterator[int]:
         (netns, "eth0", (f"{POD_IP}/24", f"{POD_IP6}/64")),
     ):
         for address in addresses:
-            wire(place, lambda wiring, a=address, ln=link: wiring.address(ln, a))
+            wire(place, partial(Wiring.address, name=link, address=address))
     yield netns
     wire(here, lambda wiring: wiring.remove("test-capture"))
     os.close(netns)
@@ -199,3 +203,62 @@ def test_a_pod_without_ipv6_is_captured_in_ipv4(pod: int) -> None:
     assert families(pod) == (Family.V4,)
     assert capture_pod(pod, Capture())
     assert "ISTIO" not in saved_rules(pod, Family.V6)
+
+
+TRY = """
+from mesh.errors import ConfigError
+from mesh.runtime.capture import try_capture
+try:
+    try_capture()
+except ConfigError as error:
+    print(error.code, error)
+"""
+
+
+def tried(*, setting: str = "true", limit: str = "") -> str:
+    """What is told where something is missing: mounts of its own, or fewer rights."""
+    script = f'{setting}; exec {limit} "$0" -c "$1"'
+    words = ["unshare", "--mount", "sh", "-euc", script, sys.executable, TRY]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.slow
+def test_a_machine_that_can_capture_is_told_by_trying() -> None:
+    assert tried() == ""
+
+
+@pytest.mark.slow
+def test_a_machine_that_cannot_capture_is_told_before_the_first_pod(tmp_path: Path) -> None:
+    refusing = tmp_path / "refusing"
+    refusing.write_text(
+        "#!/bin/sh\ncat >/dev/null\n"
+        'echo "Extension CONNMARK revision 0 not supported, missing kernel module?" >&2\nexit 2\n'
+    )
+    refusing.chmod(0o755)
+    program = shutil.which("iptables-nft-restore", path="/usr/sbin:/sbin:/usr/bin")
+
+    said = tried(setting=f"mount --bind {refusing} {program}")
+
+    assert said.startswith("right_missing capturing connections")
+    assert "Extension CONNMARK revision 0 not supported" in said
+    assert "on a kernel that can do it" in said
+
+
+@pytest.mark.slow
+def test_a_kernel_without_connection_tracking_is_named() -> None:
+    said = tried(setting="mount -t tmpfs none /proc/sys/net")
+
+    assert said.startswith("kernel_lacks this kernel has no connection tracking")
+    assert "load its module" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "doing"), [("net_admin", "capturing connections"), ("sys_admin", "(unshare)")]
+)
+def test_a_right_that_capturing_lacks_is_named(right: str, doing: str) -> None:
+    said = tried(limit=f"setpriv --bounding-set=-{right} --inh-caps=-{right}")
+
+    assert said.startswith("right_missing")
+    assert doing in said
+    assert f"CAP_{right.upper()}" in said
