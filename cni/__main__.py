@@ -6,9 +6,10 @@ from typing import Final
 
 import trio
 
-from cni import logs, settings
+from cni import settings
 from cni.app import alone, run
 from mesh.errors import ConfigError, MeshError
+from mesh.runtime import logs
 
 EXIT_NOT_STARTED: Final = 1
 

@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         root_namespace=given.root_namespace,
         status_port=given.status_port,
         attest_s=given.attest_seconds,
-        log_level=given.log_level.upper(),
+        log_level=given.log_level,
     )
 
 

@@ -6,8 +6,8 @@ import signal
 import trio
 
 from controlplane.app import run
-from controlplane.log import configure
 from controlplane.options import ServeOptions
+from mesh.runtime import logs
 
 log = logging.getLogger("control")
 
@@ -18,7 +18,7 @@ def serve(options: ServeOptions) -> None:
     Raises:
         ConfigError: alone or in a group: state, ports or files that the operator must mend.
     """
-    configure(options.log_level)
+    logs.configure(options.log_level, descriptor=logs.STANDARD_ERROR)
     trio.run(_until_told, options)
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 
 from mesh.errors import ConfigError
-from ztunnel import logs
+from mesh.runtime import logs
 from ztunnel.config import Config
 from ztunnel.supervisor import EXIT_NOT_STARTED, Supervisor, cores, raise_descriptor_limit
 
@@ -45,7 +45,7 @@ def _proxy() -> int:
         for problem in error.problems:
             sys.stderr.write(f"ztunnel: {problem}\n")
         return EXIT_NOT_STARTED
-    logs.configure(config)
+    logs.configure(config.log_levels, is_json=config.log_json)
     raise_descriptor_limit()
     return Supervisor(config.workers.of(cores()), config.drain_s, os.environ).run()
 

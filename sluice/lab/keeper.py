@@ -18,6 +18,7 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime import logs
 from mesh.runtime.manifests import ManifestFolder
 from sluice.lab import dns, kube_proxy, server
 from sluice.lab.addresses import CONTROL, node_address, node_name
@@ -160,9 +161,7 @@ def main(words: Sequence[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     home = Home.of(given.name)
     nodes = tuple(node_name(number + 1) for number in range(given.nodes))
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
-    )
+    logs.configure("info", descriptor=logs.STANDARD_ERROR)
     try:
         _prepare(home, nodes)
         lab, programs = _build(home, nodes, has_mesh=not given.without_mesh)

@@ -11,7 +11,6 @@ from controlplane import discovery
 from controlplane.admission import Admission
 from controlplane.app import Source
 from controlplane.discovery import Discovery
-from controlplane.log import Lines
 from controlplane.metrics import Metrics
 from controlplane.options import parse
 from controlplane.pages import Pages
@@ -139,14 +138,6 @@ def test_many_problems_are_counted_rather_than_all_written(
         source._take(Publication(problems=tuple(f"problem {n}" for n in range(81))))
     messages = [record.message for record in caplog.records]
     assert (messages.count("bad manifest"), messages.count("more bad manifests")) == (51, 1)
-
-
-def test_a_line_of_the_log_has_its_fields_and_a_traceback_follows() -> None:
-    record = logging.LogRecord("control", logging.INFO, "f", 1, "said", (), None)
-    record.code = "x"
-    assert Lines().format(record).split("\t")[1:] == ["info", "control", "said", 'code="x"']
-    record.exc_info = (ZeroDivisionError, ZeroDivisionError(), None)
-    assert "ZeroDivisionError" in Lines().format(record)
 
 
 async def test_a_client_that_says_nothing_is_sent_away(

@@ -9,7 +9,7 @@ import sys
 import trio
 
 from mesh.errors import ConfigError
-from ztunnel import logs
+from mesh.runtime import logs
 from ztunnel.config import Config
 from ztunnel.control import local_state
 from ztunnel.control.app import Control, warn_all
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     # The supervisor decides when to end; a terminal's Ctrl-C reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = Config.from_env(os.environ)
-    logs.configure(config)
+    logs.configure(config.log_levels, is_json=config.log_json)
     warn_all(config.warnings)
     try:
         trio.run(_serve, int(arguments[1]), config)

@@ -11,10 +11,10 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
+from mesh.runtime import logs
 from mesh.runtime.http_server import Request, Response, text
 from mesh.wire.feed import SetLogLevel
 from mesh.wire.feed_answers import CONNECTIONS, LiveConnection, read_connections
-from ztunnel import logs
 from ztunnel.config import Config
 from ztunnel.control.certificates import Certificates
 from ztunnel.control.config_dump import (

@@ -11,9 +11,8 @@ from typing import Final
 import trio
 
 from mesh.errors import ConfigError
-from mesh.runtime import tls
+from mesh.runtime import logs, tls
 from mesh.runtime.feed_channel import FeedChannel
-from ztunnel import logs
 from ztunnel.config import Config
 from ztunnel.orders import EXIT_OPERATOR
 from ztunnel.worker.worker import Worker
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
         return EXIT_OPERATOR
-    logs.configure(config)
+    logs.configure(config.log_levels, is_json=config.log_json)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.set_threshold(YOUNG_OBJECTS, OLDER_ROUNDS, OLDEST_ROUNDS)

@@ -17,6 +17,7 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.observe.metrics import TrafficMetrics
+from mesh.runtime import logs
 from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.http2_sending import Buffers
 from mesh.runtime.netns import netns_id
@@ -45,7 +46,6 @@ from mesh.wire.feed import (
 )
 from mesh.wire.feed_codec import Message
 from mesh.wire.http2.flow import WindowBudget
-from ztunnel import logs
 from ztunnel.config import Config
 from ztunnel.worker.connections import Connections
 from ztunnel.worker.context import Context

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mesh.model.address import SocketAddress, parse_ip
-from ztunnel import logs
+from mesh.runtime import logs
 
 
 @pytest.fixture(autouse=True)

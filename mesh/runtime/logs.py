@@ -1,8 +1,7 @@
-"""The log of all processes of a node proxy: one line per event on standard output.
+"""The log of every program: one line per event, in one form.
 
 1. A record's `extra` fields are the line's fields, in order; a refusal has its `code` among them.
-2. Plain lines are `time level scope message k=v ...`, separated by tabs; with LOG_FORMAT=json, one
-   object each.
+2. Plain lines are `time level scope message k=v ...`, separated by tabs; a JSON line is one object.
 3. Processes share the pipe: a write holds whole lines and never more than the kernel writes in one
    piece, so that lines are not mixed.
 4. Lines are written by a thread: who reads the log slowly slows us only when MAX_LINES are waiting,
@@ -14,15 +13,15 @@ import logging
 import os
 import queue
 import select
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from mesh.observe.access_log import Field, plain_line
-from ztunnel.config import Config
 
+STANDARD_OUTPUT: Final = 1
+STANDARD_ERROR: Final = 2
 MAX_LINES: Final = 10_000
 MAX_LINE_OCTETS: Final = 16 * 1024
 WRITE_OCTETS: Final = select.PIPE_BUF
@@ -33,24 +32,33 @@ LEVELS: Final = {
     "trace": TRACE,
     "debug": logging.DEBUG,
     "info": logging.INFO,
+    "warning": logging.WARNING,
     "warn": logging.WARNING,
     "error": logging.ERROR,
     "off": OFF,
 }
+"""Of two words for a level, lines have the latter."""
+
 STANDARD_FIELDS: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime", "taskName"}
 )
 
 
-def configure(config: Config) -> None:
-    """Send this process's log to standard output, in the form and at the levels of the settings."""
+def configure(levels: str, *, descriptor: int = STANDARD_OUTPUT, is_json: bool = False) -> None:
+    """Send this process's log to a descriptor, in place of where it went.
+
+    Args:
+        levels: as `set_levels` takes them; what is no level is passed over.
+        descriptor: stays the caller's.
+        is_json: JSON lines rather than plain ones.
+    """
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-    handler = LineHandler(sys.stdout.fileno())
-    handler.setFormatter(JsonLines() if config.log_json else PlainLines())
+    handler = LineHandler(descriptor)
+    handler.setFormatter(JsonLines() if is_json else PlainLines())
     root.addHandler(handler)
-    set_levels(config.log_levels)
+    set_levels(levels)
 
 
 def set_levels(written: str) -> list[str]:
@@ -137,25 +145,24 @@ class LineHandler(logging.Handler):
     """Gives lines to a thread, which writes them to a descriptor that others write to as well."""
 
     def __init__(self, descriptor: int) -> None:
-        """Write to a descriptor that stays the caller's. The thread begins with the first line."""
+        """Write to a descriptor that stays the caller's."""
         super().__init__()
         self._descriptor = descriptor
         self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_LINES)
-        self._thread: threading.Thread | None = None
+        # Now, not with the first line: whoever writes that may be in a pod's namespaces, and a
+        # thread stays where it was begun.
+        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line; wait when too many are waiting."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-            self._thread.start()
         self._lines.put(self.format(record).encode(errors="replace")[:MAX_LINE_OCTETS] + b"\n")
 
     def close(self) -> None:
         """Write what is queued, within FLUSH_SECONDS."""
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._lines.put(None)
             self._thread.join(FLUSH_SECONDS)
-            self._thread = None
         super().close()
 
     def _write_all(self) -> None:
