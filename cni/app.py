@@ -23,6 +23,7 @@ from cni.status import Status
 from cni.world import World
 from cni.zds_server import ZdsServer
 from mesh.errors import ConfigError
+from mesh.runtime.capture import try_capture
 from mesh.runtime.http_server import HttpListenFailedError, listen_http, serve_http
 from mesh.runtime.manifests import ManifestFolder, Snapshot
 from mesh.runtime.manifests_write import PatchWriter
@@ -97,6 +98,7 @@ async def run(settings: Settings) -> None:
 
     Cancellation: as a signal.
     """
+    await trio.to_thread.run_sync(try_capture)
     status = Status()
     pods = Pods(settings.run_dir / "pods")
     pods.load()

@@ -19,6 +19,7 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.runtime import logs
+from mesh.runtime.capture import try_capture
 from mesh.runtime.manifests import ManifestFolder
 from sluice.lab import dns, kube_proxy, server
 from sluice.lab.addresses import CONTROL, node_address, node_name
@@ -59,6 +60,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _prepare(home: Home, nodes: tuple[str, ...]) -> None:
     """Make the folders and the network."""
+    try_capture()
     for folder in (home.manifests, home.status, home.state, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
     for node in nodes:

@@ -13,6 +13,7 @@ import trio
 from mesh.errors import PeerError
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
+from mesh.runtime.probe import try_sockets
 from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import PodInfo, StateDelta
 from ztunnel.config import Config, Mode
@@ -82,8 +83,12 @@ class Control:
     async def run(self) -> None:
         """Serve until the supervisor goes. The pages are open before.
 
+        Raises:
+            RightMissingError: the workers could not serve any pod.
+
         Cancellation: the workers go on.
         """
+        try_sockets(self.config.packet_mark, spoofing=self.config.enable_orig_src is True)
         await self._load()
         async with trio.open_nursery() as services:
             services.start_soon(self.certificates.run)
