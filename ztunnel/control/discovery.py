@@ -6,7 +6,7 @@
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -26,7 +26,7 @@ from mesh.wire.discovery_client import (
 from mesh.wire.feed import StateDelta
 from mesh.wire.feed_codec import Resource
 from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
-from ztunnel.control.backoff import backoff
+from ztunnel.control.backoff import Retries
 from ztunnel.control.control_plane import ControlPlane
 from ztunnel.control.store import Store
 
@@ -104,30 +104,32 @@ class Discovery:
 
         Cancellation: ends the stream.
         """
-        delays = self._delays()
+        retries = Retries(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
         while True:
             try:
                 await self._follow()
-                reason, words = "Complete", "the control plane has ended the stream"
+                reason, code, words = "Complete", "stream_ended", "by the control plane"
             except GrpcFailedError as error:
                 reason = "Error" if self.is_connected else "ConnectionError"
-                words = str(error)
+                code, words = error.code, str(error)
             except (UnavailableError, PeerError) as error:
-                reason, words = "Error", str(error)
+                reason, code, words = "Error", error.code, str(error)
             if self.is_connected:
-                delays = self._delays()
+                retries.succeed()
             self.is_connected = False
             self.counts.termination(reason)
-            delay_s = next(delays)
+            delay_s, level = retries.again()
             log.log(
-                logging.INFO if delay_s < 1 else logging.WARNING,
+                level,
                 "no discovery",
-                extra={"reason": reason, "error": words, "retry": f"{delay_s:.2f}s"},
+                extra={
+                    "code": code,
+                    "reason": reason,
+                    "error": words,
+                    "retry": f"{delay_s:.2f}s",
+                },
             )
             await trio.sleep(delay_s)
-
-    def _delays(self) -> Iterator[float]:
-        return backoff(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
 
     async def _follow(self) -> None:
         metadata = await self._server.metadata()

@@ -10,7 +10,6 @@ import array
 import logging
 import os
 import socket
-from collections.abc import Iterator
 from random import Random
 from typing import Final
 
@@ -19,7 +18,7 @@ import trio
 from mesh.errors import PeerError
 from mesh.wire import zds
 from mesh.wire.zds import AddPod, DelPod, KeepPod, Request, SnapshotSent, ZdsInvalidError
-from ztunnel.control.backoff import backoff
+from ztunnel.control.backoff import Retries
 from ztunnel.control.pods import Pods
 from ztunnel.control.workers import PodNotServedError, Workers
 
@@ -27,7 +26,9 @@ ANSWER_S: Final = 4.0
 """The agent waits five seconds."""
 
 FIRST_DELAY_S: Final = 0.01
-MOST_DELAY_S: Final = 15.0
+MOST_DELAY_S: Final = 1.0
+"""A socket of this machine: a try costs nothing, and pods wait for it."""
+
 INT_OCTETS: Final = array.array("i").itemsize
 ANCILLARY_OCTETS: Final = socket.CMSG_SPACE(4 * INT_OCTETS)
 
@@ -58,11 +59,11 @@ class ZdsClient:
             await self._run()
 
     async def _run(self) -> None:
-        delays = self._delays()
+        retries = Retries(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
         while True:
             try:
                 if await self._converse():
-                    delays = self._delays()
+                    retries.succeed()
                 reason = "the agent has gone"
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -72,16 +73,18 @@ class ZdsClient:
                     extra={"code": error.code, "error": str(error)},
                 )
                 reason = error.code
-            delay_s = next(delays)
+            delay_s, level = retries.again()
             log.log(
-                logging.INFO if delay_s < 1 else logging.WARNING,
+                level,
                 "not connected to the node agent",
-                extra={"reason": reason, "path": self._path, "retry": f"{delay_s:.2f}s"},
+                extra={
+                    "code": "agent_away",
+                    "reason": reason,
+                    "path": self._path,
+                    "retry": f"{delay_s:.2f}s",
+                },
             )
             await trio.sleep(delay_s)
-
-    def _delays(self) -> Iterator[float]:
-        return backoff(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
 
     async def _converse(self) -> bool:
         """One connection; whether it came as far as a whole snapshot."""
