@@ -23,7 +23,7 @@ from mesh.runtime.relay.reactor import BROKEN, BUDGET_OCTETS, IN, OUT, READ_END,
 from mesh.wire.http2 import events as happened
 from mesh.wire.http2.connection import Connection
 from mesh.wire.http2.events import Headers
-from mesh.wire.http2.frames import ErrorCode
+from mesh.wire.http2.frames import ErrorCode, Role
 from mesh.wire.http2.keepalive import Due, Keepalive
 from mesh.wire.http2.settings import Settings
 from mesh.wire.http2.streams import Stream
@@ -110,6 +110,9 @@ class Tunnel:
         self.closed = False
         self.closing = False
         """No new streams: GOAWAY was sent or received."""
+        self._is_left = False
+        """No stream can come any more without a GOAWAY of ours: who opens them has stopped. Then
+        none is sent before the end, since some peers (hyper's h2) take nothing after it."""
         http2.initiate()
         reactor.register(connection.fileno(), self._ready)
         self.plan_flush()
@@ -158,7 +161,7 @@ class Tunnel:
 
     def _close_when_unused(self) -> None:
         # A server's drain has two steps: until the second, a stream may be on its way to us.
-        if self.closing and not self._handles and self._http2.drained:
+        if self.closing and not self._handles and (self._is_left or self._http2.drained):
             self.close()
 
     def reserve(self, stream: Stream) -> memoryview | None:
@@ -242,8 +245,11 @@ class Tunnel:
         if self.closed or self.closing:
             return
         self.closing = True
-        self._http2.drain()
-        self.plan_flush()
+        if self._http2.role is Role.CLIENT:
+            self._is_left = True
+        else:
+            self._http2.drain()
+            self.plan_flush()
         self._close_when_unused()
 
     def close(self) -> None:
@@ -348,7 +354,7 @@ class Tunnel:
                 if isinstance(stream.handle, Handle):
                     stream.handle.reset(code)
             case happened.GoAwayReceived():
-                self.drain()
+                self.closing = self._is_left = True
             case _:
                 pass
 

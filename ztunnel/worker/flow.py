@@ -44,6 +44,7 @@ Relay = SocketRelay | StreamRelay
 TurnAway = Callable[[BaseException], None]
 
 access_log = logging.getLogger("access")
+policy_log = logging.getLogger("rbac")
 log = logging.getLogger(__name__)
 
 
@@ -127,10 +128,20 @@ class Flow:
         """
         self._live = Live(facts, workload.uid, self._revoke)
         verdict = self._context.connections.register(self._live, workload)
-        if verdict.dry_run:
-            log.info("dry-run: would match", extra={"policies": ", ".join(verdict.dry_run)})
+        self._tell_verdict(verdict)
         if not verdict.allowed:
             raise PolicyDeniedError(verdict)
+
+    def _tell_verdict(self, verdict: Verdict) -> None:
+        if verdict.dry_run:
+            log.info("dry-run: would match", extra={"policies": ", ".join(verdict.dry_run)})
+        told = self._context.config.authz_policy_info_logging
+        level = logging.INFO if told else logging.DEBUG
+        if policy_log.isEnabledFor(level):
+            fields = {"src.addr": self.record.source_address, "code": verdict.code}
+            if verdict.policy:
+                fields["policy"] = verdict.policy
+            policy_log.log(level, "allowed" if verdict.allowed else "denied", extra=fields)
 
     def carry(self, make: Callable[[Callable[[Ending], None]], Relay]) -> None:
         """Start the relay; its end is the connection's."""

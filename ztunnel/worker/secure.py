@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -18,10 +19,30 @@ from mesh.runtime.http2_transport import (
 )
 from mesh.wire.http2.connection import Connection
 from mesh.wire.http2.frames import Role
+from mesh.wire.http2.settings import Settings
+from ztunnel.config import Http2
 from ztunnel.worker.context import Context
 from ztunnel.worker.credentials import Credential
 
 HANDSHAKE_SECONDS: Final = 10.0
+LEAST_CONNECTION_WINDOW: Final = 65_535
+"""A connection's window cannot be made smaller than it begins (RFC 9113 section 6.9.2)."""
+
+
+def settings_of(role: Role, sizes: Http2) -> Settings:
+    """What we announce: windows begin small, and grow as far as the configuration lets them."""
+    ours = CLIENT_SETTINGS if role is Role.CLIENT else SERVER_SETTINGS
+    return replace(
+        ours,
+        stream_window=min(ours.stream_window, sizes.stream_window_octets),
+        connection_window=max(
+            LEAST_CONNECTION_WINDOW,
+            min(ours.connection_window, sizes.connection_window_octets),
+        ),
+        max_stream_window=sizes.stream_window_octets,
+        max_connection_window=max(LEAST_CONNECTION_WINDOW, sizes.connection_window_octets),
+        max_frame=sizes.frame_octets,
+    )
 
 
 async def secure(  # noqa: PLR0913 - the parts that it puts together
@@ -54,13 +75,12 @@ async def secure(  # noqa: PLR0913 - the parts that it puts together
         )
     if peer is None:
         raise tls.TlsHandshakeFailedError(f"not finished within {HANDSHAKE_SECONDS:g} s")
-    settings = CLIENT_SETTINGS if role is Role.CLIENT else SERVER_SETTINGS
     return Tunnel(
         context.reactor,
         context.buffers,
         session,
         connection,
-        Connection(role, settings, context.windows),
+        Connection(role, settings_of(role, context.config.http2), context.windows),
         peer=peer.identity,
         on_stream=on_stream,
         on_close=on_close,

@@ -56,6 +56,11 @@ class Connection:
         """What is to be sent; the caller takes octets off its front, and never replaces it."""
 
     @property
+    def role(self) -> Role:
+        """Who we are."""
+        return self._state.role
+
+    @property
     def streams(self) -> int:
         """How many streams are open."""
         return len(self._state.streams)
