@@ -8,13 +8,19 @@ import struct
 import trio
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends of one TCP connection on loopback, non-blocking."""
+def tcp_pair(buffer_octets: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Two ends of one TCP connection on loopback, non-blocking.
+
+    With small buffers each end is full again and again, whoever reads.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         outer = socket.create_connection(listener.getsockname())
         inner, _ = listener.accept()
-    outer.setblocking(False)
-    inner.setblocking(False)
+    for end in (outer, inner):
+        end.setblocking(False)
+        if buffer_octets:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_octets)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_octets)
     return outer, inner
 
 

@@ -1,5 +1,7 @@
 """Two tunnel ends on loopback, real TLS, real sockets: what goes in comes out, and how it ends."""
 
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -55,11 +57,17 @@ async def ends(reactor: Reactor) -> AsyncIterator[Ends]:
 
 
 async def both_ways(
-    ends: Ends, seed: int, forth: int, back: int, sums: tuple[list[str], list[str]]
+    ends: Ends,
+    seed: int,
+    forth: int,
+    back: int,
+    sums: tuple[list[str], list[str]],
+    *,
+    buffer_octets: int = 0,
 ) -> None:
     """One connection that sends and reads at random, and ends each way by itself."""
     sent, read = sums
-    async with ends.carry() as carried:
+    async with ends.carry(buffer_octets) as carried:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send_at_random, carried.near, forth, seed, sent)
             nursery.start_soon(read_at_random, carried.far, seed + 1, read)
@@ -80,6 +88,12 @@ async def test_octets_arrive_whole_both_ways_and_each_way_ends_by_itself(ends: E
     assert ends.server.streams == 0
 
 
+async def test_octets_arrive_whole_when_every_socket_is_always_full(ends: Ends) -> None:
+    sums: tuple[list[str], list[str]] = ([], [])
+    await both_ways(ends, 1, 3_000_000, 1_000_000, sums, buffer_octets=16_384)
+    assert sorted(sums[0]) == sorted(sums[1])
+
+
 async def test_many_streams_share_a_tunnel_without_mixing(ends: Ends) -> None:
     sums: tuple[list[str], list[str]] = ([], [])
     async with trio.open_nursery() as nursery:
@@ -87,6 +101,18 @@ async def test_many_streams_share_a_tunnel_without_mixing(ends: Ends) -> None:
             nursery.start_soon(both_ways, ends, seed, 1_000_000, 200_000, sums)
     assert sorted(sums[0]) == sorted(sums[1])
     assert len(sums[0]) == 40
+
+
+@pytest.mark.slow
+async def test_a_tunnel_whose_own_socket_is_always_full_loses_nothing(reactor: Reactor) -> None:
+    ends = await make_ends(reactor, buffer_octets=131_072)
+    sums: tuple[list[str], list[str]] = ([], [])
+    async with trio.open_nursery() as nursery:
+        for seed in range(0, 20, 4):
+            nursery.start_soon(both_ways, ends, seed, 1_000_000, 500_000, sums)
+    assert sorted(sums[0]) == sorted(sums[1])
+    ends.client.close()
+    await until_closed(ends.client, ends.server)
 
 
 @pytest.mark.slow
@@ -107,6 +133,39 @@ async def test_a_reset_of_the_application_arrives_as_a_reset(ends: Ends) -> None
             await carried.far.receive_some()
         await carried.ended.wait()
         assert carried.endings == {"near": Ending.NEAR_RESET, "far": Ending.FAR_RESET}
+
+
+async def test_an_application_that_is_reset_takes_nothing_more(ends: Ends) -> None:
+    async with ends.carry(16_384) as carried:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fill, carried.far, SECONDS)
+            while not carried.relays[0].octets_waiting:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await reset(carried.near)
+        await carried.ended.wait()
+        assert carried.endings == {"near": Ending.NEAR_RESET, "far": Ending.FAR_RESET}
+    # Nothing of it is charged to the tunnel any more: the next one has the whole window.
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert ends.client._http2._state.windows.connection.unread == 0
+
+
+async def test_octets_in_plenty_are_taken_in_turns(ends: Ends) -> None:
+    waiting = WaitingStream()
+    stream = ends.client.open(CONNECT, waiting)
+    near, near_inner = tcp_pair(4 * MIB)
+    far, far_inner = tcp_pair()
+    endings: list[Ending] = []
+    async with stream_of(near) as near_stream, stream_of(far) as far_stream:
+        with trio.move_on_after(0.05):
+            while True:
+                await near_stream.send_all(bytes(500_000))
+        StreamRelay(ends.reactor, near_inner, ends.client, stream, waiting, endings.append)
+        peer_stream, early = await ends.accept()
+        StreamRelay(ends.reactor, far_inner, ends.server, peer_stream, early, endings.append)
+        got = 0
+        while got < 2 * MIB:
+            got += len(await far_stream.receive_some(MIB))
 
 
 async def test_a_connection_that_we_stop_is_a_reset_on_both_sides(ends: Ends) -> None:
@@ -286,6 +345,18 @@ async def test_a_peer_that_answers_no_ping_is_given_up(reactor: Reactor) -> None
         assert tunnel.closed
     assert [type(reason) for reason in reasons] == [PeerSilentError]
     assert waiting.gone
+
+
+async def test_a_peer_that_is_gone_is_noticed_while_writing(reactor: Reactor) -> None:
+    reasons: list[MeshError | None] = []
+    waiting = WaitingStream()
+    async with with_raw_server(reactor, lambda _, reason: reasons.append(reason)) as (tunnel, peer):
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.socket.close()
+        tunnel.open(CONNECT, waiting)
+        await until_closed(tunnel)
+        assert waiting.gone
+    assert [type(reason) for reason in reasons] == [TunnelBrokenError]
 
 
 async def test_a_peer_that_breaks_http2_is_told_and_left(reactor: Reactor) -> None:

@@ -75,12 +75,12 @@ class Ends:
         return self.accepted.pop()
 
     @asynccontextmanager
-    async def carry(self) -> AsyncIterator[Carried]:
+    async def carry(self, buffer_octets: int = 0) -> AsyncIterator[Carried]:
         """A connection through the tunnel, answered with 200."""
         waiting = WaitingStream()
         stream = self.client.open(CONNECT, waiting)
-        near, near_inner = tcp_pair()
-        far, far_inner = tcp_pair()
+        near, near_inner = tcp_pair(buffer_octets)
+        far, far_inner = tcp_pair(buffer_octets)
         async with stream_of(near) as near_stream, stream_of(far) as far_stream:
             carried = Carried(near_stream, far_stream, [])
             peer_stream, peer_waiting = await self.accept()
@@ -103,9 +103,11 @@ async def shake(made: SSL.Connection, end: socket.socket) -> None:
     await tls.handshake(made, end, trust_domain="cluster.local")
 
 
-async def authenticated() -> dict[Role, tuple[SSL.Connection, socket.socket]]:
+async def authenticated(
+    buffer_octets: int = 0,
+) -> dict[Role, tuple[SSL.Connection, socket.socket]]:
     """Two TLS ends that have shaken hands."""
-    near, far = tcp_pair()
+    near, far = tcp_pair(buffer_octets)
     ends = {
         Role.CLIENT: (tls.client_connection(CONTEXTS[Role.CLIENT], near), near),
         Role.SERVER: (tls.server_connection(CONTEXTS[Role.SERVER], far), far),
@@ -129,10 +131,15 @@ async def running_reactor() -> AsyncIterator[Reactor]:
     assert bugs == []
 
 
-async def make_ends(reactor: Reactor, on_close: Callable[[Tunnel], None] | None = None) -> Ends:
+async def make_ends(
+    reactor: Reactor,
+    on_close: Callable[[Tunnel], None] | None = None,
+    *,
+    buffer_octets: int = 0,
+) -> Ends:
     """A tunnel on this reactor; `on_close` hears of each end that is closed."""
     buffers, windows = Buffers(), WindowBudget(WINDOW_CEILING)
-    secured = await authenticated()
+    secured = await authenticated(buffer_octets)
     accepted: list[tuple[Stream, WaitingStream]] = []
     reasons: list[MeshError | None] = []
 

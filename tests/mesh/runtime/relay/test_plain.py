@@ -35,9 +35,9 @@ async def reactor() -> AsyncIterator[Reactor]:
 
 
 @asynccontextmanager
-async def join(reactor: Reactor) -> AsyncIterator[Joined]:
-    left, near = tcp_pair()
-    right, far = tcp_pair()
+async def join(reactor: Reactor, buffer_octets: int = 0) -> AsyncIterator[Joined]:
+    left, near = tcp_pair(buffer_octets)
+    right, far = tcp_pair(buffer_octets)
     ended = trio.Event()
     endings: list[Ending] = []
 
@@ -53,20 +53,23 @@ async def join(reactor: Reactor) -> AsyncIterator[Joined]:
         yield Joined(left_stream, right_stream, relay, ended, endings)
 
 
-async def test_both_directions_arrive_whole_and_end_by_themselves(reactor: Reactor) -> None:
-    async with join(reactor) as joined:
+@pytest.mark.parametrize(("forth", "buffer_octets"), [(20_000_000, 0), (3_000_000, 16_384)])
+async def test_both_directions_arrive_whole_and_end_by_themselves(
+    reactor: Reactor, forth: int, buffer_octets: int
+) -> None:
+    async with join(reactor, buffer_octets) as joined:
         sent: list[str] = []
         read: list[str] = []
         with trio.fail_after(SECONDS):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(send_at_random, joined.left, 20_000_000, 1, sent)
+                nursery.start_soon(send_at_random, joined.left, forth, 1, sent)
                 nursery.start_soon(read_at_random, joined.right, 2, read)
-                nursery.start_soon(send_at_random, joined.right, 5_000_000, 3, sent)
+                nursery.start_soon(send_at_random, joined.right, 2_000_000, 3, sent)
                 nursery.start_soon(read_at_random, joined.left, 4, read)
             await joined.ended.wait()
         assert sorted(sent) == sorted(read)
         assert joined.endings == [Ending.CLOSED]
-        assert (joined.relay.octets_forth, joined.relay.octets_back) == (20_000_000, 5_000_000)
+        assert (joined.relay.octets_forth, joined.relay.octets_back) == (forth, 2_000_000)
 
 
 async def test_one_direction_goes_on_after_the_other_has_ended(reactor: Reactor) -> None:
@@ -111,6 +114,34 @@ async def test_a_reader_that_stops_stops_the_sender(reactor: Reactor) -> None:
         with trio.fail_after(SECONDS):
             await joined.ended.wait()
         assert joined.endings == [Ending.STOPPED]
+
+
+async def test_octets_in_plenty_are_taken_in_turns(reactor: Reactor) -> None:
+    left, near = tcp_pair(4 * 1024 * 1024)
+    right, far = tcp_pair(4 * 1024 * 1024)
+    endings: list[Ending] = []
+    async with stream_of(left) as left_stream, stream_of(right) as right_stream:
+        await fill(left_stream, 0.05)
+        scratch = memoryview(bytearray(CHUNK_OCTETS))
+        relay = SocketRelay(reactor, scratch, near, far, endings.append)
+        with trio.fail_after(SECONDS):
+            while relay.octets_forth < 2_000_000:
+                await right_stream.receive_some(1_000_000)
+        relay.stop()
+    assert endings == [Ending.STOPPED]
+
+
+async def test_a_sink_that_is_reset_ends_what_waits_for_it(reactor: Reactor) -> None:
+    async with join(reactor, 16_384) as joined:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fill, joined.left, SECONDS)
+            while not joined.relay._forth.waiting:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await reset(joined.right)
+        with trio.fail_after(SECONDS):
+            await joined.ended.wait()
+        assert joined.endings == [Ending.FAR_RESET]
 
 
 async def test_who_is_reset_is_let_go_although_the_other_side_takes_nothing(
