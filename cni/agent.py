@@ -8,6 +8,7 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,6 +20,8 @@ from cni.pods import Phase, Pod, Pods
 from cni.status import Status
 from cni.world import World
 from mesh.errors import MeshError
+from mesh.runtime.backoff import doubling
+from mesh.runtime.bell import Bell
 from mesh.runtime.manifests import Snapshot
 from mesh.runtime.netns import NetnsGoneError
 
@@ -32,10 +35,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """When a pod's failed step is tried again (the loop's clock), and how long that was."""
+    """When a pod's failed step is tried again (the loop's clock), and the delays after that."""
 
     until: float
-    seconds: float
+    later: Iterator[float]
 
 
 class Agent:
@@ -50,7 +53,7 @@ class Agent:
         self._waiting: set[str] = set()
         self.unattested: set[str] = set()
         """Enrolled pods of which it could not be told lately whether they are captured."""
-        self._changed = trio.Event()
+        self._changed = Bell()
 
     def lock(self, uid: str) -> trio.Lock:
         """The lock of a pod."""
@@ -66,15 +69,14 @@ class Agent:
     def wake(self) -> None:
         """Something has changed: look at every pod again, also at those whose steps failed."""
         self._delays.clear()
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        self._changed.ring()
 
     async def wait_changed(self) -> None:
         """Return after the next change.
 
         Cancellation: nothing is lost.
         """
-        await self._changed.wait()
+        await self._changed.wait_past(self._changed.count)
 
     async def take(self, snapshot: Snapshot) -> None:
         """Go by these manifests from now on.
@@ -93,14 +95,14 @@ class Agent:
         Cancellation: the step that runs is undone.
         """
         while True:
-            changed = self._changed
+            seen = self._changed.count
             soonest = float("inf")
             if self.world.is_known:
                 for pod in self.pods:
                     soonest = min(soonest, await self._reconciled(pod.uid))
                 self.show()
             with trio.move_on_at(soonest):
-                await changed.wait()
+                await self._changed.wait_past(seen)
 
     async def _reconciled(self, uid: str) -> float:
         """Take a pod's next step; when to look again."""
@@ -167,9 +169,9 @@ class Agent:
             await self.forget(pod)
             return float("inf")
         last = self._delays.get(pod.uid)
-        seconds = min(last.seconds * 2, LONGEST_DELAY_S) if last else FIRST_DELAY_S
-        until = trio.current_time() + seconds
-        self._delays[pod.uid] = Delay(until, seconds)
+        delays = last.later if last else doubling(FIRST_DELAY_S, LONGEST_DELAY_S)
+        until = trio.current_time() + next(delays)
+        self._delays[pod.uid] = Delay(until, delays)
         log.warning("%s: %s; tried again", pod.key, error, extra={"code": error.code})
         self.status.count_step("failed")
         if pod.phase is Phase.FREE:

@@ -10,9 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
+
+from mesh.runtime.backoff import doubling
 
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MOST_S: Final = 15.0
@@ -97,19 +100,21 @@ def _kill_at_hang_up(pipe: int, pid: int) -> None:
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
+def _delays() -> Iterator[float]:
+    return chain((0.0,), doubling(BACKOFF_FIRST_S, BACKOFF_MOST_S))
+
+
 @dataclass(slots=True)
 class Backoff:
-    """When a process that ended is started again."""
+    """When a process that ended is started again: at once, unless it ends again and again."""
 
-    delay_s: float = field(default=0.0)
+    delays: Iterator[float] = field(default_factory=_delays)
 
     def after(self, lived_s: float) -> float:
         """How long to wait now, given how long the last one lived."""
         if lived_s >= STEADY_S:
-            self.delay_s = 0.0
-        now_s = self.delay_s
-        self.delay_s = min(BACKOFF_MOST_S, max(BACKOFF_FIRST_S, self.delay_s * 2))
-        return now_s
+            self.delays = _delays()
+        return next(self.delays)
 
 
 def exit_words(code: int) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from mesh.errors import MeshError
+from mesh.runtime.backoff import doubling
 from sluice.lab.errors import PodRefusedError
 from sluice.lab.home import Home
 from sluice.lab.spawn import Launch, Running, start
@@ -67,7 +68,7 @@ async def keep(
 
     Cancellation: ends the program, in three seconds at most.
     """
-    delay = _FIRST_DELAY_S
+    delays = doubling(_FIRST_DELAY_S, _LONGEST_DELAY_S)
     while True:
         began = trio.current_time()
         try:
@@ -81,9 +82,8 @@ async def keep(
             _note(home, component, run.waits_for)
             run.restarts += 1
         if trio.current_time() - began > _STEADY_S:
-            delay = _FIRST_DELAY_S
-        await trio.sleep(delay)
-        delay = min(delay * 2, _LONGEST_DELAY_S)
+            delays = doubling(_FIRST_DELAY_S, _LONGEST_DELAY_S)
+        await trio.sleep(next(delays))
 
 
 def _launch(home: Home, component: Component) -> Launch:

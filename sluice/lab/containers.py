@@ -12,6 +12,7 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.fields import Part
 from mesh.model.kubernetes import KubernetesObject
+from mesh.runtime.backoff import doubling
 from sluice.lab import echo
 from sluice.lab.environment import expanded, variables_of
 from sluice.lab.errors import PodRefusedError
@@ -89,7 +90,7 @@ async def run_container(means: Means, run: PodRun, pod: KubernetesObject, contai
     """
     state = run.containers[container.text("name")]
     policy = pod.at("spec").text("restartPolicy", "Always")
-    delay = FIRST_DELAY_S
+    delays = doubling(FIRST_DELAY_S, LONGEST_DELAY_S)
     while True:
         began = trio.current_time()
         code = await _run_once(means, run, pod, container, state)
@@ -98,11 +99,10 @@ async def run_container(means: Means, run: PodRun, pod: KubernetesObject, contai
             means.report(run)
             return
         if trio.current_time() - began > _STEADY_S:
-            delay = FIRST_DELAY_S
+            delays = doubling(FIRST_DELAY_S, LONGEST_DELAY_S)
         state.restarts += 1
         means.report(run)
-        await trio.sleep(delay)
-        delay = min(delay * 2, LONGEST_DELAY_S)
+        await trio.sleep(next(delays))
 
 
 async def _run_once(
@@ -197,12 +197,11 @@ async def run_first(means: Means, run: PodRun, pod: KubernetesObject) -> None:
     for container in pod.at("spec").parts("initContainers"):
         name = container.text("name")
         state = run.containers[name] = ContainerRun(name, container.text("image"))
-        delay = FIRST_DELAY_S
+        delays = doubling(FIRST_DELAY_S, LONGEST_DELAY_S)
         while await _run_once(means, run, pod, container, state) != 0:
             if pod.at("spec").text("restartPolicy") == "Never":
                 raise PodRefusedError(f"init container {name}: exit code {state.exit_code}")
             state.restarts += 1
             means.report(run)
-            await trio.sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            await trio.sleep(next(delays))
         del run.containers[name]

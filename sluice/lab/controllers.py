@@ -68,10 +68,10 @@ class Controllers:
         Cancellation: stops between two changes.
         """
         while True:
-            changed = self._store.changed
+            seen = self._store.changed.count
             self.settle()
             with trio.move_on_after(math.inf if self._store.is_written else _AGAIN_S):
-                await changed.wait()
+                await self._store.changed.wait_past(seen)
             await trio.sleep(_GATHER_S)
             if not self._store.is_written:
                 self._store.flush()

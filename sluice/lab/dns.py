@@ -100,12 +100,12 @@ class _Names:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._changed = store.changed
+        self._seen = store.changed.count
         self._zone = Zone(store.objects)
 
     def zone(self) -> Zone:
-        if self._changed.is_set():
-            self._changed = self._store.changed
+        if self._seen != self._store.changed.count:
+            self._seen = self._store.changed.count
             self._zone = Zone(self._store.objects)
         return self._zone
 

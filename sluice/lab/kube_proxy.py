@@ -171,7 +171,7 @@ async def follow(home: Home, store: Store, node: str) -> None:
     """
     applied = ""
     while True:
-        changed = store.changed
+        seen = store.changed.count
         wanted = rules(fronts(store.objects, node))
         if wanted != applied:
             try:
@@ -181,7 +181,7 @@ async def follow(home: Home, store: Store, node: str) -> None:
                 log.warning("services of %s: %s", node, error)
                 await trio.sleep(_AGAIN_S)
                 continue
-        await changed.wait()
+        await store.changed.wait_past(seen)
 
 
 async def check(home: Home, node: str) -> None:

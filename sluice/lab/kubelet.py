@@ -15,6 +15,7 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.backoff import doubling
 from sluice.lab import cni
 from sluice.lab.addresses import DNS_SERVICE, Pair, node_address, pod_address
 from sluice.lab.containers import Means, run_container, run_first
@@ -71,11 +72,11 @@ class Kubelet:
         """
         async with trio.open_nursery() as pods:
             while True:
-                changed = self._store.changed
+                seen = self._store.changed.count
                 for pod in self._store.objects.of("Pod"):
                     if pod.key not in others:
                         self._follow(pod, pods)
-                await changed.wait()
+                await self._store.changed.wait_past(seen)
 
     def _follow(self, pod: KubernetesObject, pods: trio.Nursery) -> None:
         run = self.runs.get(pod.uid)
@@ -127,15 +128,14 @@ class Kubelet:
                 await self._end(run)
 
     async def _place(self, run: PodRun) -> None:
-        delay = _FIRST_DELAY_S
+        delays = doubling(_FIRST_DELAY_S, _LONGEST_DELAY_S)
         while not run.is_placed:
             try:
                 await self._try_to_place(run)
             except (OSError, MeshError) as error:
                 run.waits_for = str(error)
                 self._report(run)
-                await trio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY_S)
+                await trio.sleep(next(delays))
 
     async def _try_to_place(self, run: PodRun) -> None:
         run.waits_for = f"the network plugins of {run.node}"

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-import trio
-
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.bell import Bell
 from mesh.runtime.manifests_write import (
     ManifestUnwritableError,
     remove_object,
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """All objects. Everything happens at once: no call waits, but for `wait_changed`."""
+    """All objects. Everything happens at once: no call waits; `changed` is rung on each change."""
 
     def __init__(self, folder: Path, random: Random, now: Callable[[], str]) -> None:
         """Begin empty.
@@ -45,14 +44,9 @@ class Store:
         self.generation = 0
         self._folder, self._random, self._now = folder, random, now
         self._version = 0
-        self._changed = trio.Event()
+        self.changed = Bell()
         self._unwritten: set[ObjectKey] = set()
         self._is_generation_written = True
-
-    @property
-    def changed(self) -> trio.Event:
-        """Set by the next change: take it before reading, and nothing is missed."""
-        return self._changed
 
     def put(self, objects: Sequence[KubernetesObject]) -> list[KubernetesObject]:
         """Store objects in place of those of the same keys; all of one call are of one second.
@@ -147,8 +141,7 @@ class Store:
 
     def _announce(self) -> None:
         self.touch()
-        self._changed.set()
-        self._changed = trio.Event()
+        self.changed.ring()
 
     def _write(self, objects: Sequence[KubernetesObject]) -> None:
         for number, each in enumerate(objects):

@@ -13,11 +13,11 @@ import trio
 from mesh.errors import PeerError
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
+from mesh.runtime.bell import Bell
 from mesh.runtime.probe import try_sockets
 from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import PodInfo, StateDelta
 from ztunnel.config import Config, Mode
-from ztunnel.control.bell import Bell
 from ztunnel.control.certificate_sources import Authority, Files, Nowhere
 from ztunnel.control.certificates import Certificates, Fetch
 from ztunnel.control.control_plane import ControlPlane

@@ -19,10 +19,10 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.model.identity import Identity
+from mesh.runtime.backoff import doubling, spread
+from mesh.runtime.bell import Bell
 from mesh.runtime.certificates import renewal_time
 from mesh.wire.feed import Certificate
-from ztunnel.control.backoff import backoff
-from ztunnel.control.bell import Bell
 
 MAX_FETCHES: Final = 8
 FETCH_S: Final = 10.0
@@ -183,11 +183,11 @@ class Certificates:
         self._bell.ring()
 
     async def _keep(self, kept: _Kept) -> None:
-        delays = backoff(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
+        delays = spread(doubling(FIRST_DELAY_S, MOST_DELAY_S), self._chance)
         with kept.scope:
             while True:
                 if await self._fetch_one(kept):
-                    delays = backoff(self._chance, FIRST_DELAY_S, MOST_DELAY_S)
+                    delays = spread(doubling(FIRST_DELAY_S, MOST_DELAY_S), self._chance)
                     await self._sleep_until_renewal(kept)
                 else:
                     kept.hurried = trio.Event()

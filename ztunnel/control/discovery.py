@@ -6,8 +6,9 @@
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -26,8 +27,8 @@ from mesh.wire.discovery_client import (
 from mesh.wire.feed import StateDelta
 from mesh.wire.feed_codec import Resource
 from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
-from ztunnel.control.backoff import Retries
 from ztunnel.control.control_plane import ControlPlane
+from ztunnel.control.retries import Retries
 from ztunnel.control.store import Store
 
 DELTA: Final[Method[DeltaDiscoveryRequest, DeltaDiscoveryResponse]] = Method(
@@ -37,6 +38,9 @@ FIRST_DELAY_S: Final = 0.01
 MOST_DELAY_S: Final = 15.0
 SLICE: Final = 200
 """Resources that are read without letting anybody else run."""
+
+PIECE: Final = 500
+"""Resources that make one version: a response of more is several."""
 
 SILENCE_S: Final = 5.0
 """After so long without word about a type, what we have of it is taken for current."""
@@ -173,7 +177,7 @@ class Discovery:
     async def _take(self, response: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest:
         received = self._client.receive(response)
         resources, rejected = await read_all(received.type_url, received.offered)
-        delta = self._store.apply(received.type_url, resources, received.removed)
+        await self._apply(received.type_url, resources, received.removed)
         answer = self._client.accept(received, rejected)
         for name, reason in {**rejected, **received.misnamed}.items():
             log.warning(
@@ -189,11 +193,23 @@ class Discovery:
                 "version": self._store.version,
             },
         )
-        self._on_change(delta)
         if self._client.is_synced and not self.is_current:
             self.become_current()
         await self._applied(self._store.version)
         return answer
+
+    async def _apply(
+        self, type_url: str, resources: Mapping[str, Resource], removed: tuple[str, ...]
+    ) -> None:
+        """Change the store, in several versions when it is much; removals come first."""
+        names = iter(resources)
+        while True:
+            piece = {name: resources[name] for name in islice(names, PIECE)}
+            self._on_change(self._store.apply(type_url, piece, removed))
+            removed = ()
+            if len(piece) < PIECE:
+                return
+            await trio.lowlevel.checkpoint()
 
 
 async def read_all(

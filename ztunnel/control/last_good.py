@@ -16,10 +16,10 @@ from typing import Final
 import trio
 
 from mesh.errors import MeshError, PeerError
+from mesh.runtime.bell import Bell
 from mesh.wire.feed_codec import decode_resource
 from mesh.wire.feed_fields import RESOURCES
 from mesh.wire.pack import Packed, pack, unpack
-from ztunnel.control.bell import Bell
 from ztunnel.control.store import TYPES, Store
 
 FILE: Final = "last-good-state"

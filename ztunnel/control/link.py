@@ -15,6 +15,7 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.model.identity import Identity
+from mesh.runtime.bell import Bell
 from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
 from mesh.runtime.netns import netns_id
 from mesh.wire.feed import (
@@ -33,7 +34,6 @@ from mesh.wire.feed import (
     RemovePod,
 )
 from mesh.wire.feed_codec import Message
-from ztunnel.control.bell import Bell
 from ztunnel.control.pods import HeldPod, Pods
 from ztunnel.control.store import Store
 

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mesh.runtime.bell import Bell
 from mesh.runtime.netns import netns_id
 from mesh.wire.feed import PodInfo
-from ztunnel.control.bell import Bell
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import trio
 
 from mesh.errors import UnavailableError
 from mesh.model.identity import Identity
+from mesh.runtime.bell import Bell
 from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
 from mesh.wire.feed import Answer, CertificateFailed, Drain, Query, SetLogLevel
 from mesh.wire.feed_codec import Message
-from ztunnel.control.bell import Bell
 from ztunnel.control.link import Link, Wanted
 
 RETRY_S: Final = 5.0

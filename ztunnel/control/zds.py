@@ -18,8 +18,8 @@ import trio
 from mesh.errors import PeerError
 from mesh.wire import zds
 from mesh.wire.zds import AddPod, DelPod, KeepPod, Request, SnapshotSent, ZdsInvalidError
-from ztunnel.control.backoff import Retries
 from ztunnel.control.pods import Pods
+from ztunnel.control.retries import Retries
 from ztunnel.control.workers import PodNotServedError, Workers
 
 ANSWER_S: Final = 4.0

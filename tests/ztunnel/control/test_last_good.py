@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import PeerError
+from mesh.runtime.bell import Bell
 from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.feed_codec import encode_resource
 from tests.ztunnel.control.world import workload
 from ztunnel.control import last_good
-from ztunnel.control.bell import Bell
 from ztunnel.control.last_good import LastGood, LastGoodInvalidError, Saver, read, write
 from ztunnel.control.store import Store
 

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from mesh.model.identity import Identity
+from mesh.runtime.bell import Bell
 from mesh.runtime.netns import create_netns, open_netns, remove_netns
 from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.feed import (
@@ -26,7 +27,6 @@ from mesh.wire.feed import (
 from tests.ztunnel.control.puppet import Puppet
 from tests.ztunnel.control.world import identity, workload
 from tests.ztunnel.node_agent import pod
-from ztunnel.control.bell import Bell
 from ztunnel.control.link import Wanted
 from ztunnel.control.pods import Pods
 from ztunnel.control.store import Store

@@ -1,21 +1,13 @@
 """How long to wait before the next try, and how loud to say so."""
 
 import logging
-from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-SPREAD: Final = 0.2
+from mesh.runtime.backoff import doubling, spread
+
 LOUD_S: Final = 1.0
 """A peer that is missed for about so long is worth a warning."""
-
-
-def backoff(chance: Random, first_s: float, most_s: float) -> Iterator[float]:
-    """Delays that double from `first_s` to `most_s`, each up to 20 % shorter or longer."""
-    delay_s = first_s
-    while True:
-        yield delay_s * chance.uniform(1 - SPREAD, 1 + SPREAD)
-        delay_s = min(most_s, delay_s * 2)
 
 
 class Retries:
@@ -28,7 +20,7 @@ class Retries:
 
     def succeed(self) -> None:
         """The peer was there: the next failure is the first again."""
-        self._delays = backoff(self._chance, self._first_s, self._most_s)
+        self._delays = spread(doubling(self._first_s, self._most_s), self._chance)
         self._waited_s = 0.0
 
     def again(self) -> tuple[float, int]:
