@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 
-from sluice.lab.errors import LabAbsentError, LabFailedError
+from sluice.lab.errors import LabAbsentError, LabFailedError, LabRefusedError
 from sluice.lab.home import Home
 from sluice.lab.protocol import FAILED, Reply, Request, parse_reply, request_line
 
@@ -23,6 +23,9 @@ def _connect(home: Home) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         made.connect(str(home.socket))
+    except PermissionError as error:
+        made.close()
+        raise LabRefusedError((f"lab {home.lab!r} is root's: run it as root",)) from error
     except OSError as error:
         made.close()
         raise LabAbsentError(home.lab) from error
@@ -45,6 +48,7 @@ def ask(home: Home, request: Request) -> Reply:
 
     Raises:
         LabAbsentError: no lab of this name runs.
+        LabRefusedError: it is somebody else's.
         LabFailedError: it died before it had answered.
     """
     try:
