@@ -191,6 +191,7 @@ def test_a_missing_certificate_is_asked_for_and_waited_for(place: Town) -> None:
     place.near.say(RemovePod(web.uid))  # and with it the open tunnels, which need none
     place.near.add(web.info, web.netns)
     place.near.say(ForgetCertificate(web.identity))
+    place.settle()
     with shop.serving(8080, named(shop)), web.dial(shop.ip, 8080) as client:
         assert place.near.wait(CertificateWanted).identity == web.identity
         # A successor of the control process hears of it, too.

@@ -46,7 +46,8 @@ ADDRESSES: Final = {
 }
 MESH: Final = Authority()
 
-NUMBERS: Final = itertools.count()
+TOWNS: Final = itertools.count()
+FENCES: Final = itertools.count()
 
 Line = Mapping[str, object]
 
@@ -246,7 +247,7 @@ class Town:
         for name, each in self.workers.items():
             while each.ask("connections"):
                 pass
-            fence = f"fence-{next(NUMBERS)}"
+            fence = f"fence-{next(FENCES)}"
             each.say(Query(0, fence))
             each.process.wait_line(fence)
             self.read[name] = len(each.process.lines)
@@ -306,7 +307,7 @@ def deny(name: str, *callers: str, where: PolicyScope = PolicyScope.NAMESPACE) -
 @contextmanager
 def town() -> Iterator[Town]:
     """Build it, and take it down."""
-    number = next(NUMBERS)  # the kernel takes links down in its own time: never the same name
+    number = next(TOWNS)  # the kernel takes links down in its own time: never the same name
     with ExitStack() as stack:
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         stack.callback(os.close, here)
