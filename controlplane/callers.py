@@ -48,49 +48,49 @@ class TokenMissingError(CallerRefusedError):
     """A call without `authorization: Bearer TOKEN`."""
 
     code = "token_missing"
-    because = "no bearer token"
+    because = "no bearer token: send the one that AUTH_TOKEN names"
 
 
 class TokenMalformedError(CallerRefusedError):
     """A token that is no JWT, or lacks a claim that every token has."""
 
     code = "token_malformed"
-    because = "the token is no JWT with all its claims"
+    because = "the token is no JWT with all its claims: put a service account's token there"
 
 
 class TokenAlgorithmError(CallerRefusedError):
     """A token signed by another algorithm than ES256, or by none."""
 
     code = "token_algorithm"
-    because = "the token's algorithm is not ES256"
+    because = "the token's algorithm is not ES256: mint it with `sluice-control token`"
 
 
 class TokenSignatureError(CallerRefusedError):
     """A token signed by a stranger, or changed on the way."""
 
     code = "token_signature"
-    because = "the token is not signed by our key"
+    because = "the token is not signed by our key: mint it with this --state folder"
 
 
 class TokenExpiredError(CallerRefusedError):
     """A token whose time is over."""
 
     code = "token_expired"
-    because = "the token has expired"
+    because = "the token has expired: renew it"
 
 
 class TokenEarlyError(CallerRefusedError):
     """A token whose time has not come: a clock is wrong."""
 
     code = "token_early"
-    because = "the token is not good yet"
+    because = "the token is not good yet: set this clock, or its issuer's"
 
 
 class TokenAudienceError(CallerRefusedError):
     """A token that is for somebody else than us."""
 
     code = "token_audience"
-    because = "the token's audience is not istio-ca"
+    because = "the token's audience is not istio-ca: ask for one with that audience"
 
 
 class TokenIssuerError(CallerRefusedError):

@@ -27,6 +27,9 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
 )
+_MENDS: Final = {
+    "UNAUTHENTICATED": ": our token (AUTH_TOKEN) is refused; the server's log says why"
+}
 Metadata = Sequence[tuple[str, str]]
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -39,7 +42,8 @@ class GrpcFailedError(UnavailableError):
 
     def __init__(self, path: str, status: str, details: str) -> None:
         """Keep the method, the status code's name, and the server's (or the library's) words."""
-        super().__init__(f"{path.rpartition('/')[2]}: {status}: {details}")
+        mend = _MENDS.get(status, "")
+        super().__init__(f"{path.rpartition('/')[2]}: {status}: {details}{mend}")
         self.path, self.status, self.details = path, status, details
 
 
