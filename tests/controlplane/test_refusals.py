@@ -28,7 +28,8 @@ def bad_token(plane: Control, code: str) -> str:
             return mint(key, PROXY, now - 7200, lifetime_s=3600)
         case "token_signature":
             return mint(ec.generate_private_key(ec.SECP256R1()), PROXY, now)
-    return "garbage"
+        case _:
+            return "garbage"
 
 
 @pytest.mark.parametrize("code", TOKENS)
