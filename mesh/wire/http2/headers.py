@@ -19,6 +19,10 @@ _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":pa
 _MOST_DIGITS: Final = 19
 _ENTRY_OVERHEAD_OCTETS: Final = 32  # RFC 9113 section 6.5.2
 
+_UNREPEATED: Final = frozenset((b"forwarded",))
+"""What differs in each request would only push out of the table what repeats (and every request
+would be compared with all of it): sent as a literal that is never indexed."""
+
 MAX_SIZE_UPDATES: Final = 2
 """At most two are useful at the start of a block (RFC 7541 section 4.2); more is a flood."""
 
@@ -64,7 +68,8 @@ class HeaderEncoder:
 
     def encode(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Encode one list; names are lower case, pseudo-headers come first."""
-        return self._encoder.encode(headers, huffman=False)
+        fields = [(name, value, name in _UNREPEATED) for name, value in headers]
+        return self._encoder.encode(fields, huffman=False)
 
 
 def list_octets(headers: Headers) -> int:
