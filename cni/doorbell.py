@@ -8,7 +8,6 @@ from typing import Final
 
 import trio
 
-from cni import unix_sockets
 from cni.plugin_call import (
     BAD_CONFIG,
     MAX_CALL_OCTETS,
@@ -17,6 +16,7 @@ from cni.plugin_call import (
     decode,
     failure,
 )
+from mesh.runtime import unix_sockets
 
 READ_SECONDS: Final = 5.0
 WRITE_SECONDS: Final = 5.0

@@ -19,8 +19,8 @@ from typing import Final
 
 import trio
 
-from cni import unix_sockets
 from mesh.errors import PeerError, UnavailableError
+from mesh.runtime import unix_sockets
 from mesh.wire import zds
 from mesh.wire.feed import PodInfo
 

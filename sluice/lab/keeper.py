@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import resource
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
-from mesh.runtime import logs
+from mesh.runtime import logs, unix_sockets
 from mesh.runtime.capture import try_capture
 from mesh.runtime.manifests import ManifestFolder
 from sluice.lab import dns, kube_proxy, server
@@ -134,20 +135,20 @@ async def _run(lab: Lab, programs: Sequence[Component], ready: int) -> None:
     except PodRefusedError as error:
         _say(ready, f"the kernel's packet filter lacks something: {error}")
         return
-    listener = server.listen(home.socket)
-    async with trio.open_nursery() as services:
-        for program in programs:
-            run = lab.components[program.name]
-            services.start_soon(keep, home, program, run, partial(_show_proxies, lab))
-        services.start_soon(lab.controllers.run)
-        services.start_soon(lab.kubelet.run, lab.proxies)
-        for node in lab.nodes:
-            services.start_soon(kube_proxy.follow, home, lab.store, node)
-            if lab.has_mesh:
-                services.start_soon(renew_token, home, lab.store, node, log.warning)
-        services.start_soon(dns.serve, home.netns(CONTROL_PLACE), CONTROL.v4, lab.store)
-        _say(ready, READY_WORD)
-        await server.serve(lab, listener)
+    with unix_sockets.listening(home.socket, socket.SOCK_STREAM) as listener:
+        async with trio.open_nursery() as services:
+            for program in programs:
+                run = lab.components[program.name]
+                services.start_soon(keep, home, program, run, partial(_show_proxies, lab))
+            services.start_soon(lab.controllers.run)
+            services.start_soon(lab.kubelet.run, lab.proxies)
+            for node in lab.nodes:
+                services.start_soon(kube_proxy.follow, home, lab.store, node)
+                if lab.has_mesh:
+                    services.start_soon(renew_token, home, lab.store, node, log.warning)
+            services.start_soon(dns.serve, home.netns(CONTROL_PLACE), CONTROL.v4, lab.store)
+            _say(ready, READY_WORD)
+            await server.serve(lab, listener)
 
 
 def _say(descriptor: int, words: str) -> None:

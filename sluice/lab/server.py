@@ -2,9 +2,7 @@
 
 import logging
 import os
-import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import trio
 
@@ -25,21 +23,12 @@ from sluice.lab.protocol import (
 log = logging.getLogger(__name__)
 
 
-def listen(path: Path) -> trio.SocketListener:
-    """A listening socket that only we may connect to.
-
-    Raises:
-        OSError: the path is taken, or too long.
-    """
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    made.bind(str(path))
-    path.chmod(0o600)
-    made.listen(64)
-    return trio.SocketListener(trio.socket.from_stdlib_socket(made))
-
-
-async def serve(lab: Lab, listener: trio.SocketListener) -> None:
+async def serve(lab: Lab, listener: trio.socket.SocketType) -> None:
     """Take orders for ever.
+
+    Args:
+        lab: what they are about.
+        listener: a stream socket of `mesh.runtime.unix_sockets`.
 
     Cancellation: orders that are under way end where they are.
     """
@@ -47,7 +36,7 @@ async def serve(lab: Lab, listener: trio.SocketListener) -> None:
     async def serve_one(stream: trio.SocketStream) -> None:
         await _serve_one(lab, stream)
 
-    await trio.serve_listeners(serve_one, [listener])
+    await trio.serve_listeners(serve_one, [trio.SocketListener(listener)])
 
 
 async def _serve_one(lab: Lab, stream: trio.SocketStream) -> None:

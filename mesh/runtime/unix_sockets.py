@@ -1,4 +1,4 @@
-"""Unix sockets on which only root, or the agent's own user, is heard."""
+"""Unix sockets on which only root, or the program's own user, is heard."""
 
 import errno
 import logging
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class SocketRefusedError(ConfigError):
-    """The agent cannot listen on one of its sockets."""
+    """A program cannot listen on one of its Unix sockets."""
 
-    code = "agent_socket_refused"
+    code = "unix_socket_refused"
 
     def __init__(self, path: Path, reason: str) -> None:
         """Keep the path and the kernel's reason."""

@@ -1,4 +1,4 @@
-"""Who is heard on the agent's sockets."""
+"""Who is heard on our Unix sockets."""
 
 import os
 import resource
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from cni import unix_sockets
-from cni.unix_sockets import SocketRefusedError, accept
+from mesh.runtime import unix_sockets
+from mesh.runtime.unix_sockets import SocketRefusedError, accept
 
 NOBODY = 65534
 
