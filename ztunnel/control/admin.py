@@ -3,8 +3,9 @@
 import json
 import logging
 import time
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -48,6 +49,8 @@ INDEX: Final = """\
 </ul>
 """
 
+ValueT = TypeVar("ValueT")
+
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +85,7 @@ class Admin:
             case "/":
                 return Response(200, INDEX.encode(), "text/html; charset=utf-8")
             case "/config_dump":
-                return _json(await self._dump())
+                return await _by_lines(await self._dump())
             case "/debug/workers":
                 return _json(self._workers())
             case path:
@@ -98,7 +101,7 @@ class Admin:
             case _:
                 return text("not found", 404)
 
-    async def _dump(self) -> Json:
+    async def _dump(self) -> dict[str, Json]:
         shown = self._shown
         state = await _state_json(shown.store)
         return {
@@ -222,14 +225,42 @@ async def _state_json(store: Store) -> dict[str, Json]:
                 services.append(resource)
             case Authorization():
                 policies.append(resource)
+    workloads.sort(key=lambda one: one.uid)
+    services.sort(key=lambda one: one.key)
+    policies.sort(key=lambda one: one.key)
     return {
-        "workloads": [workload_json(one) for one in sorted(workloads, key=lambda one: one.uid)],
-        "services": [
-            service_json(one, serving.get(one.key, ()))
-            for one in sorted(services, key=lambda one: one.key)
-        ],
-        "policies": [policy_json(one) for one in sorted(policies, key=lambda one: one.key)],
+        "workloads": await _shown_all(workloads, workload_json),
+        "services": await _shown_all(
+            services, lambda one: service_json(one, serving.get(one.key, ()))
+        ),
+        "policies": await _shown_all(policies, policy_json),
     }
+
+
+async def _shown_all(values: list[ValueT], show: Callable[[ValueT], dict[str, Json]]) -> list[Json]:
+    """Each as JSON, with a pause now and then."""
+    shown: list[Json] = []
+    for position, value in enumerate(values):
+        if position % SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        shown.append(show(value))
+    return shown
+
+
+async def _by_lines(sections: dict[str, Json]) -> Response:
+    """A large object: its lists with one element in each line, and a pause now and then."""
+    written = []
+    for name, value in sections.items():
+        if not isinstance(value, list):
+            written.append(f"{json.dumps(name)}: {json.dumps(value, indent=1)}")
+            continue
+        lines = []
+        for position, one in enumerate(value):
+            if position % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            lines.append(json.dumps(one))
+        written.append(f"{json.dumps(name)}: [\n" + ",\n".join(lines) + "\n]")
+    return Response(200, ("{" + ",\n".join(written) + "}\n").encode(), "application/json")
 
 
 def _json(value: Json) -> Response:

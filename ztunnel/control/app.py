@@ -42,6 +42,7 @@ APPLIED_S: Final = 10.0
 GREETED_S: Final = 2.0
 """Workers are asked for the pods that they serve before the node agent is."""
 
+NOT_HERE: Final = "no workload of this node has this identity"
 OWN_NETNS: Final = Path("/proc/self/ns/net")
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,10 @@ class Control:
     async def _hurry(self) -> None:
         async for identity in self._hurries:
             self.certificates.want(self._identities.all())
-            await self.certificates.hurry(identity)
+            if self._is_needed(identity):
+                await self.certificates.hurry(identity)
+            else:
+                await self.workers.certificate_failed(identity, NOT_HERE)
 
     # Pods.
 

@@ -120,6 +120,7 @@ class Certificates:
         self._held: dict[Identity, Certificate] = {}
         self._since: dict[Identity, float] = {}
         self._kept: dict[Identity, _Kept] = {}
+        self._early: set[Identity] = set()
         self._places = _Places(MAX_FETCHES)
         self._wanted: frozenset[Identity] = frozenset()
         self._wanted_changed = trio.Event()
@@ -145,7 +146,7 @@ class Certificates:
             self._wanted_changed.set()
 
     async def hurry(self, identity: Identity) -> None:
-        """A connection waits for this one.
+        """A connection waits for this one; if nobody is known to have it, as soon as somebody is.
 
         Cancellation: it goes on being fetched.
         """
@@ -153,7 +154,8 @@ class Certificates:
         if identity in self._held:
             self._bell.ring()  # on its way to the worker
         elif kept is None:
-            await self._on_failure(identity, "no workload of this node has this identity")
+            # Asked of our predecessor, perhaps: we do not know yet who is here.
+            self._early.add(identity)
         elif kept.reason and trio.current_time() < kept.failed_at + IMPATIENT_S:
             await self._on_failure(identity, kept.reason)
         else:
@@ -172,6 +174,8 @@ class Certificates:
                     self._forget(identity)
                 for identity in self._wanted - self._kept.keys():
                     kept = self._kept[identity] = _Kept(identity)
+                    kept.is_waited_for = identity in self._early
+                    self._early.discard(identity)
                     fetching.start_soon(self._keep, kept)
                 await self._wanted_changed.wait()
 

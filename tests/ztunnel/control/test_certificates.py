@@ -137,10 +137,14 @@ async def test_whoever_waits_makes_it_try_at_once_and_hears_the_reason(source: S
 
 
 @in_virtual_time
-async def test_nobody_is_certified_who_is_not_here(source: Source) -> None:
-    await source.certificates.hurry(identity("stranger"))
-    assert source.asked == []
-    assert source.failed[0][0] == identity("stranger")
+async def test_a_wish_may_come_before_we_know_that_the_workload_is_here(source: Source) -> None:
+    source.refuses = True
+    await source.certificates.hurry(WEB)
+    await trio.sleep(1)
+    assert (source.asked, source.failed) == ([], [])
+    source.want("web")
+    await trio.sleep(0.1)
+    assert source.failed == [(WEB, "not today")]
 
 
 @in_virtual_time
