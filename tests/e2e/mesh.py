@@ -177,6 +177,23 @@ def wait_until(what: str, holds: Callable[[], bool], seconds: float = 10) -> Non
         pause.wait(0.05)
 
 
+def child_of(supervisor: int, module: str) -> int:
+    """The supervisor's child that runs a module; 0 when there is none."""
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - numbers are wanted, not paths
+        if not entry.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat") as stat:  # noqa: PTH123 - short-lived files
+                parent = int(stat.read().rpartition(")")[2].split()[1])
+            with open(f"/proc/{entry}/cmdline", "rb") as command:  # noqa: PTH123
+                words = command.read().split(b"\0")
+        except OSError:
+            continue
+        if parent == supervisor and module.encode() in words:
+            return int(entry)
+    return 0
+
+
 @contextmanager
 def lab(name: str, *manifests: Path, nodes: int = 2) -> Iterator[Lab]:
     """A lab, up and down again."""

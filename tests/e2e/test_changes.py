@@ -8,32 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.mesh import LINES, SERVER, Lab, Program, lab, wait_until
-from tests.e2e.worlds import NOBODY, SHOP, STRICT
+from tests.e2e.mesh import LINES, Lab, Program, child_of, lab, wait_until
+from tests.e2e.worlds import NOBODY, SHOP, STRICT, lines_pod
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(120)]
 PORT = "9000"
-
-
-def lines_pod(name: str, namespace: str) -> str:
-    """A pod that serves lines."""
-    command = json.dumps([sys.executable, "-c", SERVER, PORT])
-    return f"""
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, namespace: {namespace}, labels: {{app: {name}}}}}
-spec:
-  serviceAccountName: stock
-  nodeName: node-2
-  containers: [{{name: app, image: none, command: {command}}}]
----
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}, namespace: {namespace}}}
-spec:
-  selector: {{app: {name}}}
-  ports: [{{name: tcp, port: {PORT}}}]
-"""
 
 
 LATER = """
@@ -52,7 +31,14 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The shop with a server of lines, and a namespace that is not enrolled yet."""
     manifest = tmp_path_factory.mktemp("changes") / "shop.yaml"
     manifest.write_text(
-        "---".join([SHOP, lines_pod("lines", "shop"), LATER % "none", lines_pod("late", "later")])
+        "---".join(
+            [
+                SHOP,
+                lines_pod("lines", "shop", PORT),
+                LATER % "none",
+                lines_pod("late", "later", PORT),
+            ]
+        )
     )
     with lab("changes", manifest) as made:
         yield made
@@ -170,7 +156,7 @@ def test_a_pod_without_its_agent_waits(mesh: Lab) -> None:
     agent = mesh.component("agent@node-2")
     os.kill(agent, signal.SIGSTOP)
     try:
-        late = lines_pod("waits", "shop")
+        late = lines_pod("waits", "shop", PORT)
         done = mesh.run("apply", "--timeout", "3", "-f", "-", given=late)
         assert done.returncode == 3, done.stderr
         assert "shop/waits" in done.stderr
@@ -184,20 +170,3 @@ def test_a_pod_without_its_agent_waits(mesh: Lab) -> None:
         )
 
     wait_until("the pod to be enrolled", runs, 30)
-
-
-def child_of(supervisor: int, module: str) -> int:
-    """The supervisor's child that runs a module; 0 when there is none."""
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - numbers are wanted, not paths
-        if not entry.isdecimal():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat") as stat:  # noqa: PTH123 - short-lived files
-                parent = int(stat.read().rpartition(")")[2].split()[1])
-            with open(f"/proc/{entry}/cmdline", "rb") as command:  # noqa: PTH123
-                words = command.read().split(b"\0")
-        except OSError:
-            continue
-        if parent == supervisor and module.encode() in words:
-            return int(entry)
-    return 0

@@ -1,5 +1,10 @@
 """The manifests of the end-to-end tests."""
 
+import json
+import sys
+
+from tests.e2e.mesh import SERVER
+
 SHOP = """
 apiVersion: v1
 kind: Namespace
@@ -88,4 +93,25 @@ spec:
   action: DENY
   rules:
   - from: [{source: {principals: [cluster.local/ns/shop/sa/front]}}]
+"""
+
+
+def lines_pod(name: str, namespace: str, port: str) -> str:
+    """A pod on node-2 that serves lines, and its service."""
+    command = json.dumps([sys.executable, "-c", SERVER, port])
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: {namespace}, labels: {{app: {name}}}}}
+spec:
+  serviceAccountName: stock
+  nodeName: node-2
+  containers: [{{name: app, image: none, command: {command}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: tcp, port: {port}}}]
 """
