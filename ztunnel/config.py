@@ -23,9 +23,11 @@ ELSEWHERE: Final = "https://localhost:15012"
 MAX_PORT: Final = 65_535
 MAX_OWN_THREADS: Final = 4
 MAX_THREADS: Final = 256
+CPU_LIMITS: Final = ("ZTUNNEL_CPU_LIMIT", "ZTUNNEL_RESOURCE_CPU_LIMIT")
 MAX_WINDOW_OCTETS: Final = 2**31 - 1
 
 NOT_DONE: Final[Mapping[str, str]] = {
+    "ZTUNNEL_RESOURCE_CPU_REQUEST": "workers are one per core, at most 4 or the limit",
     "XDS_ON_DEMAND": "the whole state is always asked for",
     "PREFERED_SERVICE_NAMESPACE": "there is no DNS proxy yet",
     "DNS_CAPTURE": "there is no DNS proxy yet",
@@ -61,13 +63,15 @@ class Workers:
 
     number: int | None = None
     percent: int | None = None
+    limit: int | None = None
+    """Cores that the orchestrator grants: bounds our default."""
 
     def of(self, cores: int) -> int:
         """How many that is on a machine with so many cores; at least 1."""
         if self.percent is not None:
             return max(1, ceil(cores * self.percent / 100))
         if self.number is None:
-            return max(1, min(cores, MAX_OWN_THREADS))
+            return max(1, min(cores, self.limit or cores, MAX_OWN_THREADS))
         return self.number or max(1, cores)
 
 
@@ -331,8 +335,9 @@ def _api(read: Variables, kind: str, *, with_default: bool) -> Api:
 
 def _workers(read: Variables) -> Workers:
     text = read.text("ZTUNNEL_WORKER_THREADS")
+    limits = [read.whole(name, 0, 0, MAX_THREADS) for name in CPU_LIMITS]
     if not text:
-        return Workers()
+        return Workers(limit=next(filter(None, limits), None))
     number = text.removesuffix("%")
     if not (number.isascii() and number.isdecimal() and int(number) <= MAX_THREADS):
         read.problem(

@@ -107,6 +107,12 @@ def test_the_number_of_workers(written: str, cores: int, number: int) -> None:
     assert Config.from_env({"ZTUNNEL_WORKER_THREADS": written}).workers.of(cores) == number
 
 
+def test_a_limit_of_cores_bounds_the_default_only() -> None:
+    limited = {"ZTUNNEL_CPU_LIMIT": "1"}
+    assert Config.from_env(limited).workers.of(8) == 1
+    assert Config.from_env({**limited, "ZTUNNEL_WORKER_THREADS": "3"}).workers.of(8) == 3
+
+
 def test_no_machine_is_without_a_worker() -> None:
     assert Workers().of(0) == Workers(number=0).of(0) == 1
 
