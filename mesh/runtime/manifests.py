@@ -1,4 +1,4 @@
-"""A folder of manifests, read and watched (docs/plan.md); `manifests_write` writes into it.
+"""A folder of manifests, read and watched; `manifests_write` writes into it.
 
     MANIFESTS/**/*.yaml, *.yml, *.json          objects, written by their owner
     MANIFESTS/.generation                       a whole number, raised after each change
@@ -8,6 +8,8 @@
 2. A problem is a sentence that names the file, the document or object, the field and the mend. It
    spoils nothing else: other documents count, and what a file held last stays in force.
 3. A patch whose uid is not the object's is for a namesake, and is not applied.
+
+Whole contract: docs/reference/manifests.md.
 """
 
 import json

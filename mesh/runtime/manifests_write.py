@@ -1,4 +1,4 @@
-"""Writing into a folder of manifests, and patches over its objects beside it (docs/plan.md).
+"""Writing into a folder of manifests, and patches beside it (docs/reference/manifests.md).
 
 Every file appears by rename, so that nobody reads half of one; a full disk leaves the old file.
 """
@@ -86,9 +86,18 @@ class PatchWriter:
         """
         named = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": uid}
         text = json.dumps({**named, "patch": patch}, indent=1, sort_keys=True)
-        if self._written.get(key) != text:
+        if self._last(key) != text:
             _write(_path_of(self.folder, key), text, 0o644)
             self._written[key] = text
+
+    def _last(self, key: ObjectKey) -> str:
+        """What is there, perhaps of an earlier run: a full disk must not keep its successor out."""
+        if key not in self._written:
+            try:
+                self._written[key] = _path_of(self.folder, key).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                return ""
+        return self._written[key]
 
     def remove(self, key: ObjectKey) -> None:
         """Take this writer's patch off the object; none there is fine.

@@ -1,7 +1,7 @@
 """How the programs of the mesh are started in a lab: a control plane, and two on each node.
 
-Nothing here is of the lab's making: these are the programs that run on any machine, with flags and
-variables as docs/plan.md and the design have them.
+Nothing here is of the lab's making: these are the programs that run on any machine, with their own
+flags and variables.
 """
 
 import json
