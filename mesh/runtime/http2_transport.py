@@ -114,7 +114,7 @@ class Tunnel:
         """No stream can come any more without a GOAWAY of ours: who opens them has stopped. Then
         none is sent before the end, since some peers (hyper's h2) take nothing after it."""
         http2.initiate()
-        reactor.register(connection.fileno(), self._ready)
+        reactor.register(connection.fileno(), self._ready, self._give_up)
         self.plan_flush()
 
     # For the owners of streams.
@@ -390,6 +390,9 @@ class Tunnel:
             self._lose(TunnelBrokenError("the connection broke while writing"))
         elif sender.status == inner.BLOCKED and len(self._http2.outgoing) > CONTROL_LIMIT:
             self._lose(PeerStalledError(f"{CONTROL_LIMIT} octets of answers were not read"))
+
+    def _give_up(self) -> None:
+        self._lose(TunnelBrokenError("a bug of ours: see the traceback before this line"))
 
     def _lose(self, reason: MeshError | None) -> None:
         if self.closed:

@@ -46,7 +46,11 @@ class Acceptor:
         self._serve = serve
         self._highest = highest_descriptor()
         self.paused = False
-        reactor.register(listener.fileno(), self._ready)
+        self._begin()
+
+    def _begin(self) -> None:
+        # After a bug in serving one connection it begins anew: the next one is another.
+        self._reactor.register(self._listener.fileno(), self._ready, self._begin)
 
     def close(self) -> None:
         """Accept no more. Twice is fine."""

@@ -77,6 +77,16 @@ class ConnectionDrainedError(UnavailableError):
         super().__init__("connection closed due to connection drain")
 
 
+class BugError(UnavailableError):
+    """A connection was ended by a bug of ours; its traceback is in the log."""
+
+    code = "internal_error"
+
+    def __init__(self) -> None:
+        """There is nothing to keep."""
+        super().__init__("internal error: see the traceback before this line")
+
+
 class HboneBlockedError(UnavailableError):
     """Nobody answers on a peer's HBONE port."""
 
@@ -126,7 +136,7 @@ def code_of(error: BaseException) -> str:
         case OSError():
             return "connection_reset"
         case _:
-            return "internal_error"
+            return BugError.code
 
 
 def describe(error: BaseException) -> str:
@@ -137,4 +147,4 @@ def describe(error: BaseException) -> str:
         case OSError():
             return error.strerror or str(error)
         case _:
-            return "internal error: see the traceback before this line"
+            return str(BugError())

@@ -32,6 +32,7 @@ from mesh.runtime.relay.stream import StreamRelay
 from ztunnel.worker.connections import Live
 from ztunnel.worker.context import Context
 from ztunnel.worker.failures import (
+    BugError,
     ConnectionDrainedError,
     PolicyChangedError,
     PolicyDeniedError,
@@ -205,7 +206,7 @@ class Flow:
             case Ending.TUNNEL_LOST:
                 self._finish(TunnelBrokenError("the tunnel broke"))
             case Ending.STOPPED:
-                self._finish(self._stopped)
+                self._finish(self._stopped or BugError())
             case Ending.CLOSED | Ending.NEAR_RESET | Ending.FAR_RESET:
                 self._finish(None)
 

@@ -76,8 +76,8 @@ class SocketRelay:
         self._back = _Direction(far, near)
         self._on_end = on_end
         self._finished = False
-        reactor.register(near.fileno(), self._near_ready)
-        reactor.register(far.fileno(), self._far_ready)
+        reactor.register(near.fileno(), self._near_ready, self.stop)
+        reactor.register(far.fileno(), self._far_ready, self.stop)
 
     @property
     def octets_forth(self) -> int:

@@ -58,6 +58,7 @@ class Reactor:
     def __init__(self, on_bug: Callable[[BaseException], None]) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._give_up: dict[int, Work] = {}
         self._queue: deque[Work] = deque()
         self._round_end: list[Work] = []
         self._on_bug = on_bug
@@ -66,17 +67,22 @@ class Reactor:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, IN)
 
-    def register(self, descriptor: int, handler: Handler) -> None:
+    def register(self, descriptor: int, handler: Handler, give_up: Work | None = None) -> None:
         """Call `handler(events)` on each edge of this descriptor.
 
         The first call comes by itself: a fresh registration reports what is ready already.
+        After a bug in the handler the descriptor is forgotten, and `give_up` has to end in good
+        order whatever it belongs to.
         """
         self._handlers[descriptor] = handler
+        if give_up is not None:
+            self._give_up[descriptor] = give_up
         self._epoll.register(descriptor, EDGES)
 
     def unregister(self, descriptor: int) -> None:
         """Forget a descriptor; call it before the descriptor is closed. Twice is fine."""
         if self._handlers.pop(descriptor, None) is not None:
+            self._give_up.pop(descriptor, None)
             self._epoll.unregister(descriptor)
 
     def schedule(self, work: Work) -> None:
@@ -114,7 +120,7 @@ class Reactor:
     def _run_stretch(self) -> None:
         ends = trio.current_time() + STRETCH_SECONDS
         self._scheduled.any = False
-        while self.run_round() or (not self._scheduled.any and self.run_round(WAIT_SECONDS)):
+        while self.run_round(0 if self._queue or self._scheduled.any else WAIT_SECONDS):
             if trio.current_time() >= ends:
                 return
 
@@ -135,8 +141,8 @@ class Reactor:
             try:
                 handler(event)
             except Exception as bug:  # noqa: BLE001 - rule 2: one connection's bug stays its own
-                self.unregister(descriptor)
                 self._on_bug(bug)
+                self._end(descriptor)
         for _ in range(len(queue)):
             self._guarded(queue.popleft())
         while self._round_end:
@@ -145,6 +151,12 @@ class Reactor:
                 self._guarded(work)
         self._in_round = False
         return True
+
+    def _end(self, descriptor: int) -> None:
+        give_up = self._give_up.get(descriptor)
+        self.unregister(descriptor)
+        if give_up is not None:
+            self._guarded(give_up)
 
     def _guarded(self, work: Work) -> None:
         try:

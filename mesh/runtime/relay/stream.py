@@ -114,7 +114,7 @@ class StreamRelay(Handle):
         self._finished = False
         self.octets_from_stream = 0
         self.octets_to_stream = 0
-        reactor.register(connection.fileno(), self._ready)
+        reactor.register(connection.fileno(), self._ready, self.stop)
         tunnel.hand_over(stream, self)
         if early is not None and not self._finished:
             self._catch_up(early)

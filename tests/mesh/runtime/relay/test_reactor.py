@@ -56,12 +56,13 @@ async def test_a_bug_in_one_handler_leaves_the_others_alone(bench: Bench) -> Non
     bad_outer, bad = tcp_pair()
     good_outer, good = tcp_pair()
     seen: list[object] = []
+    given_up: list[socket.socket] = []
 
     def fail(_events: int) -> None:
         raise ZeroDivisionError
 
     with bad_outer, bad, good_outer, good:
-        bench.reactor.register(bad.fileno(), fail)
+        bench.reactor.register(bad.fileno(), fail, lambda: given_up.append(bad))
         bench.reactor.register(good.fileno(), seen.append)
         await until(seen, 1)
         bad_outer.send(b"again")
@@ -70,6 +71,7 @@ async def test_a_bug_in_one_handler_leaves_the_others_alone(bench: Bench) -> Non
         assert [type(bug) for bug in bench.bugs] == [ZeroDivisionError], (
             "and it is not called twice"
         )
+        assert given_up == [bad]
         bench.reactor.unregister(good.fileno())
 
 
