@@ -260,6 +260,7 @@ def test_the_same_patch_again_is_no_work_and_a_removed_one_is_gone(folder: Path)
     inode = patch.stat().st_ino
 
     writer.put(FRONT, "1", {"status": {"phase": "Running"}})
+    PatchWriter(folder, "control").put(FRONT, "1", {"status": {"phase": "Running"}})
     assert patch.stat().st_ino == inode
     assert reader.read().objects[FRONT].get("status", "phase") == "Running"
 
@@ -277,6 +278,18 @@ def test_patches_of_an_earlier_run_are_taken_away_unless_retained(folder: Path) 
     now.retain([FRONT])
 
     assert [path.name for path in now.folder.iterdir()] == ["Pod.shop.front.json"]
+
+
+def test_a_patch_of_an_earlier_run_that_is_damaged_is_written_anew(folder: Path) -> None:
+    earlier = PatchWriter(folder, "control")
+    earlier.put(FRONT, "1", {"status": {"phase": "Running"}})
+    patch = next(earlier.folder.glob("*.json"))
+    whole = patch.read_bytes()
+    patch.write_bytes(b"\xff" + whole[:10])
+
+    PatchWriter(folder, "control").put(FRONT, "1", {"status": {"phase": "Running"}})
+
+    assert patch.read_bytes() == whole
 
 
 def test_a_patch_that_is_no_patch_is_told_and_the_last_one_stays(folder: Path) -> None:
