@@ -1,15 +1,15 @@
 """Objects and a lab's state as text: JSON, YAML, or columns for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import yaml
 
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject
+from sluice.lab.columns import Column, columns_after_age, columns_of
 from sluice.lab.errors import LabRefusedError
-from sluice.lab.objects import is_leaving, is_ready, node_of, phase, pod_ips
 
 
 def printed(objects: Sequence[KubernetesObject], how: str, now: float, *, is_list: bool) -> str:
@@ -54,31 +54,24 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _rows(objects: Sequence[KubernetesObject], now: float) -> list[list[str]]:
-    if objects and objects[0].key.kind == "Pod":
-        head = ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
-        return [head, *(_pod_row(pod, now) for pod in objects)]
-    if objects and not objects[0].key.namespace:
-        return [["NAME", "AGE"], *([each.key.name, _age(each, now)] for each in objects)]
-    return [
-        ["NAMESPACE", "NAME", "AGE"],
-        *([each.key.namespace, each.key.name, _age(each, now)] for each in objects),
-    ]
+    kind = objects[0].key.kind if objects else ""
+    place = ["NAMESPACE"] if not objects or objects[0].key.namespace else []
+    before, after = columns_of(kind), columns_after_age(kind)
+    head = [*place, "NAME", *before, "AGE", *after]
+    return [head, *(_row(each, before, after, now) for each in objects)]
 
 
-def _pod_row(pod: KubernetesObject, now: float) -> list[str]:
-    statuses = pod.at("status").parts("containerStatuses")
-    ready = sum(each.flag("ready") for each in statuses) if statuses else int(is_ready(pod))
-    total = len(pod.at("spec").parts("containers"))
-    restarts = sum(each.number("restartCount") for each in statuses)
+def _row(
+    found: KubernetesObject, before: Mapping[str, Column], after: Mapping[str, Column], now: float
+) -> list[str]:
+    place = [found.key.namespace] if found.key.namespace else []
+    words = [read(found) for read in before.values()]
     return [
-        pod.key.namespace,
-        pod.key.name,
-        f"{ready}/{total}",
-        "Terminating" if is_leaving(pod) else phase(pod),
-        str(restarts),
-        _age(pod, now),
-        next(iter(pod_ips(pod)), ""),
-        node_of(pod),
+        *place,
+        found.key.name,
+        *words,
+        _age(found, now),
+        *(read(found) for read in after.values()),
     ]
 
 
