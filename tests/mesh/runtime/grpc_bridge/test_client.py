@@ -132,3 +132,13 @@ async def test_a_request_that_nobody_takes_is_an_error_in_the_end() -> None:
         with pytest.raises(GrpcFailedError, match="nothing is taken"):
             send_many()
     client.close()
+
+
+async def test_a_cancelled_call_waits_for_nobody(plane: ControlPlane) -> None:
+    client = client_of(plane)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await client.unary(SIGN, csr())
+    assert scope.cancelled_caught
+    assert len((await client.unary(SIGN, csr())).cert_chain) == 2
+    client.close()
