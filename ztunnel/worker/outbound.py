@@ -15,7 +15,7 @@ from mesh.errors import MeshError
 from mesh.model.address import SocketAddress
 from mesh.model.names import OWN_PORTS
 from mesh.model.workload import Service, Workload
-from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
+from mesh.observe.access_log import ConnectionSecurity, Direction
 from mesh.routing.outbound import (
     Decision,
     DoubleHbone,
@@ -28,18 +28,17 @@ from mesh.routing.outbound import (
 )
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.pool import DestinationChangedError, Limits, Pool, PoolKey
-from mesh.runtime.relay.plain import SocketRelay, close
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
 from mesh.wire.http2.errors import GoingAwayError, StreamsExhaustedError
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import Role
 from ztunnel.worker import hbone, sockets
-from ztunnel.worker.call import Call, Spawn
+from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
 from ztunnel.worker.dial import ConnectTimedOutError, Dial, Way, dial
 from ztunnel.worker.double import DoubleTunnel
 from ztunnel.worker.failures import HboneBlockedError, RouteRefusedError, SelfCallError
-from ztunnel.worker.flow import Flow, Flows
+from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
 from ztunnel.worker.pending import UNSERVED, Pending
 from ztunnel.worker.secure import secure
@@ -91,21 +90,10 @@ class Outbound:
 
     def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
         """One accepted connection, until it is relayed, ended, or has a task."""
-        try:
-            sockets.tune(accepted, self._context.config.keepalive)
-            source = sockets.address_of(peer)
-            destination = sockets.original_destination(accepted, source)
-        except OSError:  # it has gone before it began
-            accepted.close()
+        call = begin(self._context, self._flows, accepted, peer, Direction.OUTBOUND)
+        if call is None:
             return
-        record = ConnectionRecord(
-            direction=Direction.OUTBOUND,
-            source_address=source,
-            destination_address=destination,
-        )
-        flow = Flow(self._context, self._flows, record, lambda _error: close(accepted, reset=True))
-        call = Call(flow, accepted, destination)
-        with flow:
+        with call.flow:
             if (workload := self._local.now()) is not None:
                 self._route(call, workload)
             else:
@@ -159,24 +147,8 @@ class Outbound:
             call.flow.check()
             self._obey(call, source, question.fitting(addresses, random.randrange))
 
-    # In plain text.
-
     def _plain(self, call: Call, destination: SocketAddress) -> None:
-        dialling = Dial(self._way, destination)
-        if dialling.connected:
-            self._join(call, dialling.connection)
-        else:
-            self._spawn(self._join_later, call, dialling)
-
-    async def _join_later(self, call: Call, dialling: Dial) -> None:
-        with call.flow:
-            self._join(call, await dialling.wait())
-
-    def _join(self, call: Call, far: socket.socket) -> None:
-        context = self._context
-        call.flow.carry(
-            lambda on_end: SocketRelay(context.reactor, context.scratch, call.accepted, far, on_end)
-        )
+        join_plain(self._context, self._spawn, call, Dial(self._way, destination))
 
     # By the tunnel.
 

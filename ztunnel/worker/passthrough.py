@@ -4,16 +4,15 @@ import socket
 
 from mesh.model.names import OWN_PORTS
 from mesh.model.workload import Workload
-from mesh.observe.access_log import ConnectionRecord, Direction
+from mesh.observe.access_log import Direction
 from mesh.policy.authorize import ConnectionFacts
 from mesh.routing.inbound import likely_service
-from mesh.runtime.relay.plain import SocketRelay, close
 from ztunnel.worker import sockets
-from ztunnel.worker.call import Call, Spawn
+from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
 from ztunnel.worker.dial import Dial, Way, source_for
 from ztunnel.worker.failures import SelfCallError
-from ztunnel.worker.flow import Flow, Flows
+from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
 
 
@@ -32,20 +31,11 @@ class Passthrough:
 
     def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
         """One accepted connection, until it is relayed, ended, or has a task."""
-        try:
-            sockets.tune(accepted, self._context.config.keepalive)
-            source = sockets.address_of(peer)
-            destination = sockets.original_destination(accepted, source)
-        except OSError:  # it has gone before it began
-            accepted.close()
+        call = begin(self._context, self._flows, accepted, peer, Direction.INBOUND)
+        if call is None:
             return
-        record = ConnectionRecord(
-            direction=Direction.INBOUND, source_address=source, destination_address=destination
-        )
-        flow = Flow(self._context, self._flows, record, lambda _error: close(accepted, reset=True))
-        call = Call(flow, accepted, destination)
-        with flow:
-            if destination.port in OWN_PORTS:
+        with call.flow:
+            if call.destination.port in OWN_PORTS:
                 raise SelfCallError
             if (workload := self._local.now()) is not None:
                 self._admit(call, workload)
@@ -67,20 +57,6 @@ class Passthrough:
         record.source = world.workload_at(self._context.config.network, caller)
         flow.is_known = True
         flow.authorise(ConnectionFacts(None, caller, call.destination), workload)
-        dialling = Dial(
-            self._way, call.destination, source_for(self._way, caller, call.destination)
-        )
-        if dialling.connected:
-            self._join(call, dialling.connection)
-        else:
-            self._spawn(self._join_later, call, dialling)
-
-    async def _join_later(self, call: Call, dialling: Dial) -> None:
-        with call.flow:
-            self._join(call, await dialling.wait())
-
-    def _join(self, call: Call, far: socket.socket) -> None:
-        context = self._context
-        call.flow.carry(
-            lambda on_end: SocketRelay(context.reactor, context.scratch, call.accepted, far, on_end)
-        )
+        as_whom = source_for(self._way, caller, call.destination)
+        dialling = Dial(self._way, call.destination, as_whom)
+        join_plain(self._context, self._spawn, call, dialling)
