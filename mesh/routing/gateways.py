@@ -27,11 +27,10 @@ def find_gateway(
     """The workload behind a gateway that a caller gets; None when there is none just now."""
     port = gateway.hbone_mtls_port
     where = gateway.destination
+    service = _service_at(world, gateway, source.namespace)
     if isinstance(where, NetworkAddress):
-        service = world.service_at(where.network, where.ip, source.namespace)
         workload = world.workload_at(where.network, where.ip)
     else:
-        service = world.service(f"{where.namespace}/{where.hostname}")
         workload = world.workload_named(where.namespace, where.hostname)
     # A PASSTHROUGH service chooses nobody, and its range may well hold the gateway's address.
     if service is not None and service.load_balancing.mode is not BalanceMode.PASSTHROUGH:
@@ -47,15 +46,21 @@ def wanted_ip(gateway: GatewayAddress, called: Ip) -> Ip:
 def is_gateway(world: World, gateway: GatewayAddress, workload: Workload) -> bool:
     """Whether a workload is (one of those) behind a gateway's address or hostname."""
     where = gateway.destination
+    service = _service_at(world, gateway, workload.namespace)
     if isinstance(where, NetworkAddress):
-        service = world.service_at(where.network, where.ip, workload.namespace)
         holders = world.workloads_at(where.network, where.ip)
     else:
-        service = world.service(f"{where.namespace}/{where.hostname}")
         holders = world.workloads_named(where.namespace, where.hostname)
     if service is not None and world.is_endpoint(service.key, workload.uid):
         return True
     return any(holder.uid == workload.uid for holder in holders)
+
+
+def _service_at(world: World, gateway: GatewayAddress, namespace: str) -> Service | None:
+    where = gateway.destination
+    if isinstance(where, NetworkAddress):
+        return world.service_at(where.network, where.ip, namespace)
+    return world.service(f"{where.namespace}/{where.hostname}")
 
 
 def identities_of(service: Service | None) -> frozenset[Identity]:
