@@ -294,12 +294,17 @@ def test_without_control_plane_and_state_the_agent_is_not_even_called(
         )
 
 
-def test_a_port_that_is_taken_is_a_start_error_that_names_it(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "variable", ["SLUICE_ADMIN_PORT", "SLUICE_STATS_PORT", "SLUICE_READINESS_PORT"]
+)
+def test_a_port_that_is_taken_is_a_start_error_that_names_it(
+    environ: dict[str, str], variable: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with Proxy({**environ, "SLUICE_ADMIN_PORT": str(port)}) as proxy:
+        with Proxy({**environ, variable: str(port)}) as proxy:
             assert proxy.exit_code() == 1
-            proxy.wait_line(f"SLUICE_ADMIN_PORT: port {port} .*port_taken")
+            proxy.wait_line(f"{variable}: port {port} .*port_taken")
 
 
 def test_wrong_settings_are_all_named_at_start(environ: dict[str, str]) -> None:
