@@ -13,18 +13,35 @@ Whole contract: docs/reference/manifests.md.
 """
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import trio
 
+from mesh.errors import UnavailableError
 from mesh.model.fields import FieldInvalidError, Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.runtime.manifests_files import Files
 from mesh.runtime.manifests_watch import FolderWatch
 from mesh.runtime.manifests_write import GENERATION, status_folder
 from mesh.runtime.manifests_yaml import documents
+
+AGAIN_S: Final = 1.0
+"""How long to wait before what could not be read is tried again."""
+
+
+class GenerationUnreadableError(UnavailableError):
+    """The generation of a folder of manifests cannot be read just now."""
+
+    code = "generation_unreadable"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        """Keep the file and the kernel's reason."""
+        super().__init__(f"{path}: cannot be read ({reason}): mend its rights")
+        self.path, self.reason = path, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +159,19 @@ class ManifestFolder:
                 if snapshot is not delivered:
                     await deliver(snapshot)
                     delivered = snapshot
-                await watch.wait_changed()
+                with trio.move_on_after(AGAIN_S if self._is_incomplete else math.inf):
+                    await watch.wait_changed()
+
+    @property
+    def _is_incomplete(self) -> bool:
+        return self._manifests.is_incomplete or self._patches.is_incomplete
 
     def _read(self, on_folder: Callable[[Path], None]) -> Snapshot:
         # The generation first: whatever is written later belongs to a later one, or comes early.
         generation, problem = self._generation()
         changed = self._manifests.refresh(on_folder) | self._patches.refresh(on_folder)
+        if not self._manifests.is_listed:
+            generation = self._last.generation  # nobody knows whether all of it was seen
         moved = [key for key in changed if self._merge(key)]
         problems = (
             *problem,
@@ -167,6 +191,8 @@ class ManifestFolder:
         except ValueError:
             mend = "must hold a whole number: the folder's owner must write one"
             return self._last.generation, [f"{GENERATION}: {mend}"]
+        except GenerationUnreadableError as error:
+            return self._last.generation, [str(error)]
 
     def _merge(self, key: ObjectKey) -> bool:
         """Make one object anew from its file and its patches; whether it is another now."""
@@ -192,8 +218,12 @@ def read_generation(folder: Path) -> int:
 
     Raises:
         ValueError: the file holds something else than a whole number.
+        GenerationUnreadableError: it is there, and cannot be read.
     """
+    path = folder / GENERATION
     try:
-        return int((folder / GENERATION).read_text())
-    except OSError:
+        return int(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
         return 0
+    except OSError as error:
+        raise GenerationUnreadableError(path, error.strerror or str(error)) from error

@@ -4,7 +4,8 @@
    recently that the stamp may not tell; it is parsed again only when its octets differ.
 2. What a file held stays in force while the file is unreadable, or has a problem and no longer
    holds it: a slip of the pen must not take objects away.
-3. Names that begin with a dot are not read. A link to a file is followed, one to a folder is not.
+3. So does everything below a folder that cannot be listed: only one that is not there is empty.
+4. Names that begin with a dot are not read. A link to a file is followed, one to a folder is not.
 """
 
 import os
@@ -45,10 +46,24 @@ class Files(Generic[ValueT]):
         self._read = read
         self._files: dict[str, _File[ValueT]] = {}
         self._holders: dict[ObjectKey, list[str]] = {}
+        self._unlisted: dict[str, str] = {}
+        self._unread: set[str] = set()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether every folder could be looked into."""
+        return not self._unlisted
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something could not be read just now: nobody tells when it can, so try again."""
+        return bool(self._unlisted or self._unread)
 
     @property
     def problems(self) -> Iterator[str]:
-        """What is wrong with the files, in the order of their paths."""
+        """What is wrong with folders and files, in the order of their paths."""
+        for folder, reason in sorted(self._unlisted.items()):
+            yield _unreadable(str(self.root / folder), reason, "mend its rights")
         for path in sorted(path for path, file in self._files.items() if file.problems):
             yield from self._files[path].problems
 
@@ -62,19 +77,26 @@ class Files(Generic[ValueT]):
 
         `on_folder` is called with each folder just before it is listed.
         """
-        found = dict(_walk(self.root, on_folder))
+        self._unlisted = {}
+        found = dict(_walk(self.root, on_folder, self._unlisted))
         changed: set[ObjectKey] = set()
         for path in self._files.keys() - found.keys():
-            changed |= self._replace(path, {})
-            del self._files[path]
+            if not self._is_hidden(path):
+                changed |= self._replace(path, {})
+                del self._files[path]
+                self._unread.discard(path)
         for path, stamp in found.items():
             file = self._files.setdefault(path, _File())
             if file.stamp != stamp:
                 changed |= self._reread(path, file, stamp)
         return changed
 
+    def _is_hidden(self, path: str) -> bool:
+        return any(not folder or path.startswith(f"{folder}/") for folder in self._unlisted)
+
     def _reread(self, path: str, file: _File[ValueT], stamp: Stamp) -> set[ObjectKey]:
         fresh = time_ns() - max(stamp[:2]) < _RACY_NS
+        self._unread.discard(path)
         try:
             octets = (self.root / path).read_bytes()
             digest = blake2b(octets, digest_size=16).digest()
@@ -88,6 +110,7 @@ class Files(Generic[ValueT]):
         except OSError as error:
             file.problems = [_unreadable(path, error.strerror or str(error), "mend its rights")]
             file.stamp, file.digest = None, b""
+            self._unread.add(path)
             return set()
         except UnicodeDecodeError:
             file.problems = [_unreadable(path, "it is not UTF-8", "save it as UTF-8")]
@@ -113,15 +136,20 @@ def _unreadable(path: str, reason: str, mend: str) -> str:
     return f"{path}: cannot be read ({reason}): {mend}; what it held last stays in force"
 
 
-def _walk(root: Path, on_folder: Callable[[Path], None]) -> Iterator[tuple[str, Stamp]]:
+def _walk(
+    root: Path, on_folder: Callable[[Path], None], unlisted: dict[str, str]
+) -> Iterator[tuple[str, Stamp]]:
     folders = [""]
     while folders:
         folder = folders.pop()
         on_folder(root / folder)
         try:
             entries = list(os.scandir(root / folder))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # not there (yet), or taken away between two listings
+        except OSError as error:
+            unlisted[folder] = error.strerror or str(error)
+            continue
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith("."):

@@ -1,7 +1,8 @@
 import os
+import resource
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ import trio
 
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
-from mesh.runtime.manifests import ManifestFolder, Snapshot, parse, read_generation
+from mesh.runtime.manifests import (
+    GenerationUnreadableError,
+    ManifestFolder,
+    Snapshot,
+    parse,
+    read_generation,
+)
 from mesh.runtime.manifests_write import (
     ManifestUnwritableError,
     PatchWriter,
@@ -354,6 +361,38 @@ def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
     assert reader.read().objects[FRONT].get("status", "phase") == "Failed"
 
 
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Nothing more can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as next_one:
+        free = next_one.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_folder_that_cannot_be_listed_keeps_everything(folder: Path) -> None:
+    reader = ManifestFolder(folder)
+    write_object(folder, pod())
+    write_generation(folder, 7)
+    good = reader.read()
+    write_generation(folder, 8)
+
+    with no_descriptors():
+        kept = reader.read()
+        with pytest.raises(GenerationUnreadableError, match="Too many open files"):
+            read_generation(folder)
+
+    assert kept.objects == good.objects
+    assert kept.generation == 7
+    assert any("cannot be read (Too many open files)" in problem for problem in kept.problems)
+    (folder / "Pod.shop.front.json").unlink()
+    assert reader.read() == Snapshot(8)
+
+
 # Watching.
 
 Next = Callable[[], Awaitable[Snapshot]]
@@ -428,3 +467,21 @@ async def test_what_changes_nothing_is_not_delivered(folder: Path) -> None:
         write_generation(folder, 9)
 
         assert (await wait_next()).generation == 9
+
+
+@pytest.mark.slow
+async def test_what_could_not_be_read_is_tried_again_though_nothing_changes(folder: Path) -> None:
+    write_object(folder, pod())
+    hidden = folder.with_name("hidden.yaml")
+    hidden.write_text(POD % "back")
+    async with watching(folder) as wait_next:
+        assert list((await wait_next()).objects) == [FRONT]
+        with no_descriptors():
+            hidden.rename(folder / "x.yaml")
+            kept = await wait_next()
+        assert list(kept.objects) == [FRONT]
+        assert kept.problems
+
+        found = await wait_next()
+        assert set(found.objects) == {FRONT, BACK}
+        assert found.problems == ()
