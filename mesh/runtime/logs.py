@@ -25,6 +25,8 @@ STANDARD_ERROR: Final = 2
 MAX_LINES: Final = 10_000
 MAX_LINE_OCTETS: Final = 16 * 1024
 WRITE_OCTETS: Final = select.PIPE_BUF
+ACCEPTING: Final = "trio.serve_listeners"
+"""Says ten times a second that descriptors have run out, with a traceback that tells nothing."""
 FLUSH_SECONDS: Final = 2.0
 TRACE: Final = 5
 OFF: Final = logging.CRITICAL + 10
@@ -58,7 +60,14 @@ def configure(levels: str, *, descriptor: int = STANDARD_OUTPUT, is_json: bool =
     handler = LineHandler(descriptor)
     handler.setFormatter(JsonLines() if is_json else PlainLines())
     root.addHandler(handler)
+    logging.getLogger(ACCEPTING).addFilter(_without_trace)
     set_levels(levels)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Let a record through as one line."""
+    record.exc_info = None
+    return True
 
 
 def set_levels(written: str) -> list[str]:

@@ -61,6 +61,21 @@ def test_a_failure_carries_its_traceback() -> None:
     assert "because" in json.loads(logs.JsonLines().format(failed))["stack"]
 
 
+def test_accepting_that_pauses_is_a_line_and_no_traceback() -> None:
+    before = list(logging.getLogger().handlers)
+    read_end, write_end = os.pipe()
+    logs.configure("info", descriptor=write_end)
+    handler = logging.getLogger().handlers[0]
+    try:
+        logging.getLogger(logs.ACCEPTING).error("accept: %s", "full", exc_info=ValueError("x"))
+        handler.close()
+        assert os.read(read_end, 1000).endswith(b"\terror\ttrio.serve_listeners\taccept: full\n")
+    finally:
+        logging.getLogger().handlers[:] = before
+        os.close(read_end)
+        os.close(write_end)
+
+
 def test_levels_are_set_by_scope_and_what_is_none_is_named() -> None:
     assert logs.set_levels("warn, access=debug,ztunnel::worker=trace,loud,x=y") == ["loud", "x=y"]
     assert logging.getLogger().level == logging.WARNING
