@@ -117,7 +117,7 @@ async def _acknowledged(lab: Lab, generation: int, patience: Patience) -> None:
             page = await syncz(lab.home)
             patience.waits_for = [*unacknowledged(page, lab.nodes, generation)]
         except (OSError, MeshError, trio.TooSlowError, trio.BrokenResourceError) as error:
-            patience.waits_for = [f"control: {error}"]
+            patience.waits_for = [f"control: {str(error) or 'to answer'}"]
         if not patience.waits_for:
             return
         await trio.sleep(_GLANCE_S)
