@@ -55,7 +55,12 @@ async def apply(lab: Lab, request: Request, say: Say) -> int:
     changed = {each.key for each in lab.store.put(admitted)}
     lab.controllers.settle()
     say("\n".join(_outcome(each.key, known, changed) for each in admitted))
-    return await _wait(lab, request, say, Patience(ignored=others))
+    patience = Patience(ignored=others)
+    code = await _wait(lab, request, say, patience)
+    for problem in patience.problems:
+        if any(problem.startswith(f"{each.key}:") for each in admitted):
+            say(f"warning: {problem}")
+    return code
 
 
 def _outcome(key: ObjectKey, known: set[ObjectKey], changed: set[ObjectKey]) -> str:

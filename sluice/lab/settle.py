@@ -25,6 +25,8 @@ class Patience:
     ignored: frozenset[str] = frozenset()
     """Uids of pods that are not waited for."""
     waits_for: list[str] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
+    """What the control plane could not make sense of, or could only obey in part."""
 
 
 async def settle(lab: Lab, patience: Patience, say: Callable[[str], None]) -> None:
@@ -116,6 +118,7 @@ async def _acknowledged(lab: Lab, generation: int, patience: Patience) -> None:
         try:
             page = await syncz(lab.home)
             patience.waits_for = [*unacknowledged(page, lab.nodes, generation)]
+            patience.problems = tuple(Part("/debug/syncz", "", page).texts("problems"))
         except (OSError, MeshError, trio.TooSlowError, trio.BrokenResourceError) as error:
             patience.waits_for = [f"control: {str(error) or 'to answer'}"]
         if not patience.waits_for:

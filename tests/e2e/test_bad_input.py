@@ -120,6 +120,19 @@ def test_a_bad_manifest_is_refused_with_all_that_came_with_it(
     assert talk.asks("meanwhile") == "MEANWHILE"
 
 
+def test_a_policy_that_can_only_be_obeyed_in_part_says_so_to_whoever_applies_it(mesh: Lab) -> None:
+    rule = "{action: DENY, rules: [{to: [{operation: {methods: [GET]}}], from: [{source: {}}]}]}"
+    policy = OBJECT % ("AuthorizationPolicy", rule)
+    policy = policy.replace("apiVersion: v1", "apiVersion: security.istio.io/v1")
+    try:
+        done = mesh.run("apply", "-f", "-", given=policy)
+        assert done.returncode == 0
+        assert "warning: AuthorizationPolicy shop/x: spec.rules" in done.stderr
+        assert "put a waypoint before the workloads" in done.stderr
+    finally:
+        mesh.must("delete", "AuthorizationPolicy", "shop/x")
+
+
 def test_a_broken_file_in_the_folder_leaves_the_last_good_state_in_force(
     mesh: Lab, talk: Program
 ) -> None:
