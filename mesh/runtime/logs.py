@@ -27,6 +27,8 @@ MAX_LINE_OCTETS: Final = 16 * 1024
 WRITE_OCTETS: Final = select.PIPE_BUF
 ACCEPTING: Final = "trio.serve_listeners"
 """Says ten times a second that descriptors have run out, with a traceback that tells nothing."""
+CHATTY: Final = ("hpack",)
+"""At `debug` these would write every header down, also secrets; who wants that names them."""
 FLUSH_SECONDS: Final = 2.0
 TRACE: Final = 5
 OFF: Final = logging.CRITICAL + 10
@@ -61,6 +63,8 @@ def configure(levels: str, *, descriptor: int = STANDARD_OUTPUT, is_json: bool =
     handler.setFormatter(JsonLines() if is_json else PlainLines())
     root.addHandler(handler)
     logging.getLogger(ACCEPTING).addFilter(_without_trace)
+    for scope in CHATTY:
+        set_level(scope, "info")
     set_levels(levels)
 
 
