@@ -9,8 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
+
+from mesh.runtime.netns import inside
 
 PATIENCE_S = 15.0
 
@@ -18,7 +21,9 @@ PATIENCE_S = 15.0
 class Proxy:
     """`python -m ztunnel` with free ports for its pages."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], netns: int | None = None) -> None:
+        """Nothing runs yet; it runs in a network namespace, or in ours."""
+        self._netns = netns
         self._environ = {
             "PATH": os.environ["PATH"],
             "SLUICE_ADMIN_PORT": "0",
@@ -34,13 +39,14 @@ class Proxy:
         self.ended = False
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ztunnel"],
-            env=self._environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with nullcontext() if self._netns is None else inside(self._netns):
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ztunnel"],
+                env=self._environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
