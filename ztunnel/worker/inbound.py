@@ -114,6 +114,7 @@ class Inbound:
         self._flows = flows
         self._spawn = spawn
         self._tunnels: dict[Tunnel, None] = {}
+        self._drains = False
 
     def tick(self) -> None:
         """Keep-alive."""
@@ -122,6 +123,7 @@ class Inbound:
 
     def drain(self) -> None:
         """Tell the peers to open new connections elsewhere."""
+        self._drains = True
         for tunnel in list(self._tunnels):
             tunnel.drain()
 
@@ -148,6 +150,8 @@ class Inbound:
             raise
         else:
             self._tunnels[tunnel] = None
+            if self._drains:
+                tunnel.drain()
 
     async def _tunnel(self, accepted: socket.socket, peer: Peer) -> Tunnel:
         def on_stream(tunnel: Tunnel, stream: Stream, headers: Headers, end: bool) -> None:  # noqa: FBT001 - the tunnel's own signature

@@ -37,7 +37,7 @@ class Pod:
         listeners: list[sockets.Listener],
         spawn: Spawn,
     ) -> None:
-        """Take over the netns descriptor and the listeners, and begin to accept."""
+        """Take over the listeners, and begin to accept; `netns` has to stay open as long."""
         self.info = info
         self.netns = netns
         self.flows = Flows()
@@ -92,12 +92,11 @@ class Pod:
         self._inbound.drain()
 
     def close(self) -> None:
-        """End every connection, and give everything back."""
+        """End every connection."""
         self.drain()
         self.flows.stop()
         self._outbound.close()
         self._inbound.close()
-        os.close(self.netns)
 
 
 async def serve_pod(
@@ -123,17 +122,17 @@ async def serve_pod(
     """
     try:
         listeners = _listen(context, netns)
-    except BaseException:
+        async with trio.open_nursery() as nursery:
+            pod = Pod(context, info, netns, listeners, nursery.start_soon)
+            task_status.started(pod)
+            try:
+                await pod.stopped.wait()
+            finally:
+                pod.close()
+                nursery.cancel_scope.cancel()
+    finally:
+        # Not before the last task has ended: its number may soon be another pod's namespace.
         os.close(netns)
-        raise
-    async with trio.open_nursery() as nursery:
-        pod = Pod(context, info, netns, listeners, nursery.start_soon)
-        task_status.started(pod)
-        try:
-            await pod.stopped.wait()
-        finally:
-            pod.close()
-            nursery.cancel_scope.cancel()
 
 
 def _listen(context: Context, netns: int) -> list[sockets.Listener]:

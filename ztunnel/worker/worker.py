@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -18,7 +19,7 @@ import trio
 from mesh.errors import MeshError
 from mesh.observe.metrics import TrafficMetrics
 from mesh.runtime import logs
-from mesh.runtime.feed_channel import FeedChannel
+from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
 from mesh.runtime.http2_sending import Buffers
 from mesh.runtime.netns import netns_id
 from mesh.runtime.relay.plain import CHUNK_OCTETS
@@ -175,7 +176,7 @@ class Worker:
     async def _introduce(self) -> None:
         await self._say(Hello(os.getpid(), self._world.version, self._credentials.identities()))
         for pod in list(self._pods.values()):
-            await self._channel.send(PodHeld(pod.info), pod.netns)
+            await self._say(PodHeld(pod.info), pod.netns)
         await self._say(HelloEnd())
         for identity in self._credentials.awaited():
             await self._say(CertificateWanted(identity))
@@ -199,8 +200,9 @@ class Worker:
             for flow in pod.flows:
                 yield feed_answers.LiveConnection(uid, *flow.told)
 
-    async def _say(self, message: ToControl) -> None:
-        await self._channel.send(message)
+    async def _say(self, message: ToControl, descriptor: int | None = None) -> None:
+        with suppress(FeedClosedError):  # who reads the feed sees its end, and ends us
+            await self._channel.send(message, descriptor)
 
     async def _wish(self) -> None:
         async for identity in self._credentials.wishes:
