@@ -127,6 +127,13 @@ LATER: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Kinds that are known and refused, and what to say about each."""
 
+_LATER_SHORT: Final[Mapping[str, str]] = {
+    "gtw": "Gateway", "gc": "GatewayClass", "refgrant": "ReferenceGrant",
+    "ra": "RequestAuthentication", "se": "ServiceEntry", "we": "WorkloadEntry",
+    "wg": "WorkloadGroup", "vs": "VirtualService", "dr": "DestinationRule", "ds": "DaemonSet",
+    "sts": "StatefulSet", "rs": "ReplicaSet", "cj": "CronJob",
+}  # fmt: skip
+
 
 def kind_of_document(kind: str, api_version: str) -> Kind:
     """The kind of a manifest by what it says of itself.
@@ -161,7 +168,7 @@ def kind_of_word(word: str) -> Kind:
     for kind in KINDS.values():
         if name in (kind.name.lower(), kind.plural, *kind.short) and _is_group(kind, rest):
             return kind
-    later = {kind.lower(): kind for kind in LATER}
+    later = {kind.lower(): kind for kind in LATER} | _LATER_SHORT
     for spelling in (name, name.removesuffix("s"), name.removesuffix("es")):
         if spelling in later:
             raise LabRefusedError((f"kind {later[spelling]}: {LATER[later[spelling]]}",))

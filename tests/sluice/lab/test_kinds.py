@@ -28,6 +28,8 @@ def test_every_spelling_of_kubectl_is_known(word: str, kind: str) -> None:
     [
         ("gateways", "comes with"),
         ("httproute", "comes with"),
+        ("gtw", "kind Gateway: comes with"),
+        ("sts", "kind StatefulSet: the lab runs Deployments"),
         ("pods.apps", "unknown"),
         ("x", "unknown"),
     ],
