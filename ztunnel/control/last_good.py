@@ -7,6 +7,7 @@
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -25,6 +26,8 @@ from ztunnel.control.store import TYPES, Store
 FILE: Final = "last-good-state"
 PAUSE_S: Final = 1.0
 """Between two writings: a burst of changes is written once."""
+AGAIN_S: Final = 30.0
+"""Until a full disk is tried again."""
 
 FORMAT: Final = "1 " + " ".join(field.name for resource in RESOURCES for field in fields(resource))
 """A resource is written as its fields in order: a program with other fields must not read it."""
@@ -124,16 +127,23 @@ def _mapping(value: Packed) -> Mapping[Packed, Packed]:
 class Saver:
     """Keeps a folder's file up to date with the store."""
 
-    def __init__(self, folder: Path, source: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        clock: Callable[[], float],
+        again_s: float = AGAIN_S,
+    ) -> None:
         """Nothing is read or written yet.
 
         Args:
             folder: made when it is not there; for root alone.
             source: which control plane the state comes from.
             clock: seconds since the epoch.
+            again_s: when to try again what could not be written.
         """
         self._path = folder / FILE
-        self._source, self._clock = source, clock
+        self._source, self._clock, self._again_s = source, clock, again_s
 
     async def load(self) -> LastGood | None:
         """What was saved, if it can be used.
@@ -161,15 +171,19 @@ class Saver:
         saved = store.version
         while True:
             seen = bell.count
+            patience_s = math.inf
             if store.version != saved:
-                saved = store.version
-                await self._save(
-                    LastGood(self._clock(), saved, store.octets(), _copied(versions()))
-                )
+                version = store.version
+                state = LastGood(self._clock(), version, store.octets(), _copied(versions()))
+                if await self._save(state):
+                    saved = version
+                else:
+                    patience_s = self._again_s
                 await trio.sleep(PAUSE_S)
-            await bell.wait_past(seen)
+            with trio.move_on_after(patience_s):
+                await bell.wait_past(seen)
 
-    async def _save(self, state: LastGood) -> None:
+    async def _save(self, state: LastGood) -> bool:
         try:
             await trio.to_thread.run_sync(self._save_blocking, state)
         except OSError as error:
@@ -177,6 +191,8 @@ class Saver:
                 "the state is not saved",
                 extra={"code": "last_good_unsaved", "path": str(self._path), "error": str(error)},
             )
+            return False
+        return True
 
     def _load_blocking(self) -> LastGood:
         return read(self._path.read_bytes(), self._source)
@@ -184,12 +200,16 @@ class Saver:
     def _save_blocking(self, state: LastGood) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(write(state, self._source))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(write(state, self._source))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError:
+            new.unlink(missing_ok=True)  # half a file takes room that others need
+            raise
 
 
 def _copied(versions: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

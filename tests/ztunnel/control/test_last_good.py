@@ -2,6 +2,10 @@
 
 import dataclasses
 import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.feed_codec import encode_resource
 from tests.ztunnel.control.world import workload
 from ztunnel.control import last_good
-from ztunnel.control.last_good import LastGood, LastGoodInvalidError, Saver, read, write
+from ztunnel.control.last_good import FILE, LastGood, LastGoodInvalidError, Saver, read, write
 from ztunnel.control.store import Store
 
 WEB = workload("web")
@@ -100,5 +104,38 @@ async def test_a_full_disk_is_said_and_survived(caplog: pytest.LogCaptureFixture
         bell.ring()
         with trio.fail_after(5):
             while "is not saved" not in caplog.text:  # noqa: ASYNC110 - a thread fails
+                await trio.sleep(0.005)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk without room; the file `filler` has it all."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path], check=True)
+    with suppress(OSError), (tmp_path / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.netns
+async def test_a_disk_that_has_room_again_gets_the_state_although_nothing_changed(
+    full_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    saver, store, bell = Saver(full_disk, "east", lambda: 9.0, again_s=0.01), Store(1), Bell()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(saver.keep, store, dict, bell)
+        await trio.testing.wait_all_tasks_blocked()
+        store.begin()
+        bell.ring()
+        with trio.fail_after(5):
+            while "is not saved" not in caplog.text:  # noqa: ASYNC110 - a thread fails
+                await trio.sleep(0.005)
+            assert os.listdir(full_disk) == ["filler"]  # noqa: PTH208 - a blocking look at names
+            os.unlink(full_disk / "filler")  # noqa: PTH108 - the same
+            while FILE not in os.listdir(full_disk):  # noqa: ASYNC110, PTH208 - a thread writes
                 await trio.sleep(0.005)
         nursery.cancel_scope.cancel()
