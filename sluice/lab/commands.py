@@ -82,8 +82,12 @@ def _of_path(path: Path) -> Iterator[tuple[str, str]]:
                 yield str(each), each.read_text(encoding="utf-8")
             return
         yield str(path), path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabRefusedError((f"{path}: {error}",)) from error
+    except OSError as error:
+        where = error.filename or path
+        mend = f"cannot be read ({error.strerror}): name a file or a folder that can"
+        raise LabRefusedError((f"{where}: {mend}",)) from error
+    except UnicodeDecodeError as error:
+        raise LabRefusedError((f"{path}: is not UTF-8: save it as UTF-8",)) from error
 
 
 @app.command(epilog=EXITS_WAITING)

@@ -265,7 +265,7 @@ def test_bad_manifests_are_refused_with_their_mend(lab: Lab) -> None:
     assert "stdin, document 1" in done.stderr
     done = lab.run("apply", "-f", "/nowhere.yaml")
     assert done.returncode == 1
-    assert "/nowhere.yaml" in done.stderr
+    assert "/nowhere.yaml: cannot be read (No such file or directory): name a" in done.stderr
 
 
 def test_up_again_adds_manifests_and_keeps_what_runs(lab: Lab, tmp_path: Path) -> None:
