@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,13 +144,24 @@ async def run_in(
             stderr=subprocess.PIPE,
         )
 
+    started: list[subprocess.Popen[bytes]] = []
+    given_up = threading.Event()
+
+    def whole() -> tuple[int, bytes, bytes]:
+        with begin() as process:
+            started.append(process)
+            if given_up.is_set():
+                process.kill()
+            out, err = process.communicate(given)
+        return process.returncode, out, err
+
     try:
-        process = await trio.to_thread.run_sync(in_throwaway_thread, begin)
+        return await trio.to_thread.run_sync(in_throwaway_thread, whole, abandon_on_cancel=True)
     except (OSError, MeshError) as error:
         raise PodRefusedError(f"{words[0]}: {error}") from error
-    try:
-        out, err = await trio.to_thread.run_sync(process.communicate, given, abandon_on_cancel=True)
-    except BaseException:
-        process.kill()  # the thread that reads from it takes note of its end
+    except trio.Cancelled:
+        # It may be starting just now: then its thread, which takes note of its end, kills it.
+        given_up.set()
+        for process in started:
+            process.kill()
         raise
-    return process.returncode, out, err

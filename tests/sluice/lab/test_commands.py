@@ -33,7 +33,7 @@ spec:
   containers:
   - name: app
     image: none
-    command: [sh, -c, "cat /var/lab-words/g.txt; exec sleep infinity"]
+    command: [sh, -c, "cat /var/lab-words/g.txt; exec sleep 987654"]
     env: [{name: WHERE, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
     volumeMounts: [{name: w, mountPath: /var/lab-words}]
   volumes: [{name: w, configMap: {name: words, items: [{key: greeting, path: g.txt}]}}]
@@ -195,7 +195,7 @@ def test_status_shows_nodes_and_pods(lab: Lab) -> None:
 
 
 def test_a_container_that_dies_is_started_again(lab: Lab) -> None:
-    before = lab.must("exec", "shop/front", "--", "pgrep", "-f", "sleep infinity").split()
+    before = lab.must("exec", "shop/front", "--", "pgrep", "-f", "sleep 987654").split()
     os.kill(int(before[0]), signal.SIGKILL)
 
     def is_back() -> bool:
