@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -23,18 +23,47 @@ def plan_deployments(objects: Objects, random: Random) -> Changes:
         random: what pods' names end in.
     """
     puts: list[KubernetesObject] = []
-    removals: list[ObjectKey] = []
+    removals: list[ObjectKey] = list(outdated(objects))
     owned = _pods_by_owner(objects)
     for deployment in objects.of("Deployment"):
-        pods = [each for uid in [_replica_set_uid(deployment)] for each in owned.pop(uid, [])]
+        pods = owned.get(_replica_set_uid(deployment), [])
         puts += _missing(deployment, pods, random)
         removals += _surplus(deployment, pods)
         status = _status(deployment, [*pods, *puts])
         if status != deployment.get("status"):
             puts.append(deployment.patched({"status": None}).patched({"status": status}))
-    # What is left belongs to a template or a deployment that is no more.
-    removals += [pod.key for pods in owned.values() for pod in pods if not is_leaving(pod)]
     return Changes(puts, removals)
+
+
+def outdated(objects: Objects) -> Iterator[ObjectKey]:
+    """Pods of deployments and templates that are no more, when they have to go.
+
+    A pod of an earlier template goes when one of the present template is ready in its place, or at
+    once when the strategy is `Recreate`.
+    """
+    owned = _pods_by_owner(objects)
+    for deployment in objects.of("Deployment"):
+        present = owned.pop(_replica_set_uid(deployment), [])
+        earlier = [pod for uid in _earlier_uids(deployment, owned) for pod in owned.pop(uid)]
+        # Who serves nobody goes first.
+        earlier = sorted(_alive(earlier), key=is_ready)
+        serving = sum(map(is_ready, earlier))
+        recreates = deployment.at("spec", "strategy").text("type") == "Recreate"
+        ready = sum(map(is_ready, _alive(present)))
+        kept = 0 if recreates else max(0, deployment.at("spec").number("replicas", 1) - ready)
+        yield from (pod.key for pod in earlier[: len(earlier) - min(kept, serving)])
+    yield from (pod.key for pods in owned.values() for pod in pods if not is_leaving(pod))
+
+
+def _earlier_uids(
+    deployment: KubernetesObject, owned: Mapping[str, Sequence[KubernetesObject]]
+) -> list[str]:
+    """The uids of the replica sets that a deployment's earlier templates would be of."""
+    return [
+        uid
+        for uid, (pod, *_) in owned.items()
+        if uid == str(uuid.uuid5(uuid.UUID(deployment.uid), pod.labels.get(HASH_LABEL, "")))
+    ]
 
 
 def owner_of(pod: KubernetesObject) -> str:

@@ -9,6 +9,7 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.fields import Json, Part
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from sluice.lab.deployments import outdated
 from sluice.lab.lab import Lab
 from sluice.lab.mesh import syncz
 from sluice.lab.objects import FINISHED, is_enrolled, is_leaving, node_of, phase, wants_mesh
@@ -82,6 +83,7 @@ def _missing_here(lab: Lab, patience: Patience) -> Iterator[str]:
     for key in sorted(patience.going):
         if lab.store.objects.get(key) is not None:
             yield f"{key}: to be gone"
+    yield from (f"{key}: to be gone" for key in outdated(lab.store.objects))
     merged = lab.folder.read().objects
     for pod in lab.store.objects.of("Pod"):
         if pod.uid not in patience.ignored:

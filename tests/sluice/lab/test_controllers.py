@@ -46,10 +46,40 @@ def test_a_deployment_that_shrinks_keeps_the_pods_that_are_ready(world: World) -
     assert [pod.key for pod in staying(world)] == [ready.key]
 
 
-def test_another_template_gives_other_pods(world: World) -> None:
+OTHER = SHOP.replace("image: sluice/echo", "image: x/echo-basic")
+
+
+def test_another_template_gives_other_pods_each_when_its_successor_is_ready(world: World) -> None:
+    before = staying(world)
+    for pod in before:
+        world.run(pod, 2)
+
+    world.apply(OTHER)
+
+    assert len(staying(world)) == 4
+    first, second = (pod for pod in staying(world) if pod.key not in {p.key for p in before})
+    world.run(first, 3)
+    assert len(staying(world)) == 3
+    world.run(second, 4)
+    assert {pod.key for pod in staying(world)} == {first.key, second.key}
+
+
+def test_a_template_that_is_given_up_leaves_the_pods_that_were_there(world: World) -> None:
+    before = staying(world)
+    for pod in before:
+        world.run(pod, 2)
+    world.apply(OTHER)
+    assert len(staying(world)) == 4
+
+    world.apply(SHOP)
+
+    assert [pod.key for pod in staying(world)] == [pod.key for pod in before]
+
+
+def test_the_strategy_recreate_lets_all_go_at_once(world: World) -> None:
     before = {pod.key for pod in staying(world)}
 
-    world.apply(SHOP.replace("image: sluice/echo", "image: x/echo-basic"))
+    world.apply(OTHER.replace("replicas: 2", "replicas: 2\n  strategy: {type: Recreate}"))
 
     assert len(staying(world)) == 2
     assert before.isdisjoint(pod.key for pod in staying(world))
