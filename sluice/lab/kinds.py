@@ -168,7 +168,7 @@ def kind_of_word(word: str) -> Kind:
     for kind in KINDS.values():
         if name in (kind.name.lower(), kind.plural, *kind.short) and _is_group(kind, rest):
             return kind
-    later = {kind.lower(): kind for kind in LATER} | _LATER_SHORT
+    later = {**{kind.lower(): kind for kind in LATER}, **_LATER_SHORT}
     for spelling in (name, name.removesuffix("s"), name.removesuffix("es")):
         if spelling in later:
             raise LabRefusedError((f"kind {later[spelling]}: {LATER[later[spelling]]}",))
