@@ -15,12 +15,10 @@ OUR_NETNS = "/proc/self/ns/net"
 skipped: list[str] = []
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the test ids
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of the kernel in one worker."""
-    for item in items:
-        if item.get_closest_marker("netns"):
-            item.add_marker(pytest.mark.xdist_group("netns"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep all tests of the kernel in one worker; xdist reads the groups right after this."""
+    if item.get_closest_marker("netns"):
+        item.add_marker(pytest.mark.xdist_group("netns"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
