@@ -33,10 +33,11 @@ $(VENV)/.test: $(VENV)/.run requirements/test.txt
 demo: setup  ## a mesh of two nodes on this machine, in seconds (root)
 	@./scripts/demo
 
-# Tests marked netns share one worker (tests/conftest.py): they share the private namespace.
+# Each of the two workers has a namespace of its own: tests of the kernel run side by side.
 .PHONY: test
 test: setup-test  ## the tests
-	./scripts/private-namespace $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q --dist loadfile \
+		--tx '2*popen//python=./scripts/private-namespace $(BIN)/python'
 
 .PHONY: lint
 lint: setup-test  ## style, types, layers

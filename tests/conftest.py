@@ -2,7 +2,8 @@
 
 1. Tests marked `netns` run in a network namespace that `scripts/private-namespace` made, or fail:
    none may touch the host's.
-2. They share that namespace, hence one process: one xdist group.
+2. Each worker of xdist has such a namespace of its own (`make test`), and a file's tests stay
+   together in one: names need to be unique within a file, names of labs in the whole tree.
 3. Nothing is skipped: a test that cannot run says why by failing (see CONTRIBUTING.md).
 """
 
@@ -13,12 +14,6 @@ import pytest
 
 OUR_NETNS = "/proc/self/ns/net"
 skipped: list[str] = []
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep all tests of the kernel in one worker; xdist reads the groups right after this."""
-    if item.get_closest_marker("netns"):
-        item.add_marker(pytest.mark.xdist_group("netns"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
