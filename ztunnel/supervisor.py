@@ -168,13 +168,13 @@ class Supervisor:
         words = f"{role.name} has ended: {exit_words(code)}"
         if role is self._control:
             self._close_orders()
-            if code == EXIT_OPERATOR and not self._has_served:
-                log.error("not started", extra={"code": "control_refused", "part": role.name})
-                self._exit_code = EXIT_NOT_STARTED
-                return
         else:
             self._order(WorkerGone(self._workers.index(role), child.process.pid))
             role.close_pair()
+        if code == EXIT_OPERATOR and not self._has_served:
+            log.error("not started", extra={"code": "start_refused", "part": role.name})
+            self._exit_code = EXIT_NOT_STARTED
+            return
         if self._drain_deadline is not None and role is not self._control:
             log.info("ended", extra={"part": role.name, "exit": exit_words(code)})
             return

@@ -1,8 +1,10 @@
 """A connection that a pod's application has opened, between its stages."""
 
+import random
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from mesh.model.address import SocketAddress
 from mesh.observe.access_log import ConnectionRecord, Direction
@@ -11,6 +13,7 @@ from ztunnel.worker import sockets
 from ztunnel.worker.context import Context
 from ztunnel.worker.dial import Dial
 from ztunnel.worker.flow import Flow, Flows
+from ztunnel.worker.hbone import TRACE_BITS
 
 Spawn = Callable[..., object]
 """Starts a coroutine function with its arguments as a task of the pod: for what has to wait."""
@@ -27,6 +30,8 @@ class Call:
     """Where the application wanted to go."""
     attempts: int = 0
     """How many tunnels have let it down."""
+    trace: int = field(default_factory=partial(random.getrandbits, TRACE_BITS))
+    """What the other proxies call it."""
 
 
 def begin(

@@ -98,6 +98,7 @@ class DoubleTunnel:
             self._decision.authority,
             call.flow.record.source_address,
             self._source,
+            trace=call.trace,
             service=self._decision.service.hostname,
             network=network,
         )

@@ -15,6 +15,10 @@ _TYPE_KEYS: Final = {
     WorkloadType.JOB: "k8s.job.name",
 }
 
+TRACE_BITS: Final = 192
+"""A trace id of 128 bits, and a span id of 64."""
+
+_SPAN: Final = 2**64 - 1
 
 ACCEPTED: Final[Headers] = ((b":status", b"200"),)
 
@@ -59,6 +63,7 @@ def request(
     source: SocketAddress,
     workload: Workload,
     *,
+    trace: int,
     service: str = "",
     network: str | None = None,
 ) -> Headers:
@@ -68,6 +73,8 @@ def request(
         authority: Where the connection goes: `ip:port`, or `hostname:port` across networks.
         source: The application's own address.
         workload: The calling workload.
+        trace: TRACE_BITS of chance, the connection's own (`traceparent`, W3C Trace Context
+            section 3.2; not sampled).
         service: The called service's hostname; empty when a pod was called.
         network: Our network's name, only on the inner request of a double HBONE.
     """
@@ -77,6 +84,7 @@ def request(
         (b":authority", authority.encode()),
         (b"baggage", baggage(workload).encode()),
         (b"forwarded", f'for="{source}"{host}'.encode()),
+        (b"traceparent", f"00-{trace >> 64:032x}-{trace & _SPAN:016x}-00".encode()),
     )
     if network is not None:
         headers += ((b"x-forwarded-network", network.encode()),)

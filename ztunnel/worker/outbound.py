@@ -174,7 +174,11 @@ class Outbound:
     def _connect(self, call: Call, source: Workload, decision: Hbone, tunnel: Tunnel) -> None:
         service = decision.service.hostname if decision.service else ""
         request = hbone.request(
-            decision.authority, call.flow.record.source_address, source, service=service
+            decision.authority,
+            call.flow.record.source_address,
+            source,
+            trace=call.trace,
+            service=service,
         )
         Pending(
             self._context.deadlines,

@@ -19,7 +19,7 @@ _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":pa
 _MOST_DIGITS: Final = 19
 _ENTRY_OVERHEAD_OCTETS: Final = 32  # RFC 9113 section 6.5.2
 
-_UNREPEATED: Final = frozenset((b"forwarded",))
+_UNREPEATED: Final = frozenset((b"forwarded", b"traceparent"))
 """What differs in each request would only push out of the table what repeats (and every request
 would be compared with all of it): sent as a literal that is never indexed."""
 

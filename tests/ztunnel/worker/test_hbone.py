@@ -24,12 +24,13 @@ BAGGAGE = (
     b"k8s.cluster.name=one,k8s.namespace.name=town,k8s.deployment.name=web,"
     b"service.name=web-app,service.version=v2,cloud.region=r,cloud.availability_zone=z"
 )
+TRACE = 0x0123456789ABCDEF0123456789ABCDEF_FEDCBA9876543210
 V4 = SocketAddress.parse("10.0.0.1:40000")
 V6 = SocketAddress.parse("[2001:db8::1]:40000")
 
 
 def test_a_request_says_where_to_who_and_what_was_called() -> None:
-    head = hbone.request("10.0.0.2:80", V4, WEB, service="bread.town.svc")
+    head = hbone.request("10.0.0.2:80", V4, WEB, trace=TRACE, service="bread.town.svc")
     assert head == (
         (b":method", b"CONNECT"),
         (b":authority", b"10.0.0.2:80"),
@@ -38,17 +39,18 @@ def test_a_request_says_where_to_who_and_what_was_called() -> None:
             BAGGAGE,
         ),
         (b"forwarded", b'for="10.0.0.1:40000";host=bread.town.svc'),
+        (b"traceparent", b"00-0123456789abcdef0123456789abcdef-fedcba9876543210-00"),
     )
 
 
 def test_a_pod_that_was_called_is_no_host_and_ipv6_has_brackets() -> None:
-    head = dict(hbone.request("[::2]:80", V6, WEB))
+    head = dict(hbone.request("[::2]:80", V6, WEB, trace=TRACE))
     assert head[b"forwarded"] == b'for="[2001:db8::1]:40000"'
     assert b"x-forwarded-network" not in head
 
 
 def test_only_an_inner_request_names_the_network() -> None:
-    head = dict(hbone.request("bread.town:80", V4, WEB, network="north"))
+    head = dict(hbone.request("bread.town:80", V4, WEB, trace=TRACE, network="north"))
     assert head[b"x-forwarded-network"] == b"north"
 
 
