@@ -20,8 +20,11 @@ _MOST_DIGITS: Final = 19
 _ENTRY_OVERHEAD_OCTETS: Final = 32  # RFC 9113 section 6.5.2
 
 _UNREPEATED: Final = frozenset((b"forwarded", b"traceparent"))
-"""What differs in each request would only push out of the table what repeats (and every request
-would be compared with all of it): sent as a literal that is never indexed."""
+"""What differs in each request would only push out of the table what repeats, and the library
+would compare each with all of it: sent as literals that are never indexed."""
+_NEVER_INDEXED: Final = b"\x10"  # with a new name (RFC 7541 section 6.2.3)
+_SHORT_STRING_OCTETS: Final = 126
+"""Lengths up to this are one octet (RFC 7541 section 5.1)."""
 
 MAX_SIZE_UPDATES: Final = 2
 """At most two are useful at the start of a block (RFC 7541 section 4.2); more is a flood."""
@@ -68,8 +71,24 @@ class HeaderEncoder:
 
     def encode(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Encode one list; names are lower case, pseudo-headers come first."""
-        fields = [(name, value, name in _UNREPEATED) for name, value in headers]
-        return self._encoder.encode(fields, huffman=False)
+        repeated: list[tuple[bytes, bytes]] = []
+        block = b""
+        for name, value in headers:
+            # The first is the library's in any case: a new table size stands before all fields.
+            is_own = name in _UNREPEATED and len(value) <= _SHORT_STRING_OCTETS
+            if is_own and (block or repeated):
+                block += self._flushed(repeated)
+                block += b"%b%c%b%c%b" % (_NEVER_INDEXED, len(name), name, len(value), value)
+            else:
+                repeated.append((name, value))
+        return block + self._flushed(repeated)
+
+    def _flushed(self, fields: list[tuple[bytes, bytes]]) -> bytes:
+        if not fields:
+            return b""
+        block: bytes = self._encoder.encode(fields, huffman=False)
+        fields.clear()
+        return block
 
 
 def list_octets(headers: Headers) -> int:
