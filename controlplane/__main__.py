@@ -6,6 +6,7 @@ from typing import Final
 
 from controlplane.options import ServeOptions, TokenOptions, UsageError, parse
 from controlplane.token_command import make_token
+from controlplane.tokens import has_token_key
 from mesh.errors import ConfigError, MeshError
 
 FAILED: Final = 1
@@ -29,6 +30,9 @@ def main() -> int:
 def _obey(options: ServeOptions | TokenOptions) -> None:
     match options:
         case TokenOptions():
+            if not has_token_key(options.state):
+                made = f"a new key in {options.state}: only a control plane with this --state"
+                sys.stderr.write(f"sluice-control: the token is signed by {made} believes it\n")
             sys.stdout.write(make_token(options, time.time()) + "\n")
         case ServeOptions():
             # A token must not cost the time that the server's libraries take to load.

@@ -60,6 +60,11 @@ class Subject:
     node: str = ""
 
 
+def has_token_key(state: Path) -> bool:
+    """Whether a control plane (or an earlier token) has made its key in a state folder."""
+    return (state / KEY_FILE).exists()
+
+
 def load_token_key(state: Path) -> ec.EllipticCurvePrivateKey:
     """The key of a state folder that signs tokens; made there when there is none.
 

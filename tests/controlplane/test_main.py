@@ -164,3 +164,13 @@ def test_a_token_without_a_pod_needs_no_manifests(folder: Path) -> None:
     claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
     assert "pod" not in claims["kubernetes.io"]
     assert claims["exp"] - claims["iat"] == 60
+
+
+@pytest.mark.slow
+def test_a_token_of_a_key_that_nobody_has_yet_says_so_once(folder: Path) -> None:
+    words = ("token", "shop", "web", "--state", str(folder / "state"))
+
+    first, second = ran(*words), ran(*words)
+
+    assert f"a new key in {folder / 'state'}" in first.stderr
+    assert second.stderr == ""
