@@ -23,6 +23,8 @@ _CHUNK_OCTETS = 1 << 16
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _STATUS_PATH = re.compile(r"/status/([1-9]\d\d)")
+_LATER_PATH = re.compile(r"/(?:ws|retry)(?:[/?]|$)")
+"""What the public echo server does there comes with waypoints; until then it is 501."""
 _WITHOUT_BODY = frozenset({204, 304})
 _SPLIT_QUERY = re.compile(r"[?&]delay=([^&]*)")
 
@@ -128,6 +130,8 @@ def _respond(
         threading.Event().wait(seconds(delay.group(1)))
     wanted = _STATUS_PATH.match(target)
     status = int(wanted.group(1)) if wanted else 200
+    if _LATER_PATH.match(target):
+        status = 501
     wishes = headers.get("Connection", [""])[0].lower()
     goes_on = wishes != "close" and (proto != "HTTP/1.0" or wishes == "keep-alive")
     body = _answer(method, target, proto, headers)

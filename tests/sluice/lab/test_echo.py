@@ -104,6 +104,16 @@ def test_one_connection_serves_many_requests_of_all_kinds(
     assert json.loads(client.getresponse().read())["path"] == "/last"
 
 
+@pytest.mark.parametrize("path", ["/ws", "/retry/a?uuid=1&succeedAfter=2"])
+def test_what_it_does_not_do_yet_is_no_answer_of_200(
+    client: http.client.HTTPConnection, path: str
+) -> None:
+    client.request("GET", path)
+    response = client.getresponse()
+    response.read()
+    assert response.status == 501
+
+
 def test_it_writes_down_who_asked(client: http.client.HTTPConnection, log: Path) -> None:
     client.request("GET", "/written")
     client.getresponse().read()
