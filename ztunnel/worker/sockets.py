@@ -54,21 +54,24 @@ def address_of(name: SocketName) -> SocketAddress:
     return SocketAddress(ip_from_bytes(socket.inet_pton(family, host)), name[1])
 
 
-def original_destination(accepted: socket.socket, near: SocketAddress) -> SocketAddress:
-    """Where a redirected connection was going.
+def original_destination(accepted: socket.socket, peer: SocketAddress) -> SocketAddress:
+    """Where a redirected connection was going; its own local address when nothing tracked it.
 
     Args:
         accepted: The connection.
-        near: Its local address: the answer when it was not redirected.
+        peer: Who opened it: of the same family as its destination.
+
+    Raises:
+        OSError: it has gone.
     """
-    if len(near.ip) == 4:
+    if len(peer.ip) == 4:
         level, layout = socket.SOL_IP, _SOCKADDR_IN
     else:
         level, layout = socket.IPPROTO_IPV6, _SOCKADDR_IN6
     try:
         raw = accepted.getsockopt(level, _SO_ORIGINAL_DST, layout.size)
     except OSError:
-        return near
+        return address_of(accepted.getsockname())
     port, ip = layout.unpack(raw)
     return SocketAddress(ip_from_bytes(ip), port)
 
