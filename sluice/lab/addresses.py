@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_NODES: Final = 200
-PODS_V4: Final = "10.244.0.0/16"
 SERVICES_V4: Final = "10.96.0.0/16"
 SERVICES_V6: Final = "fd00:10:96::/112"
 DNS_SERVICE: Final = "10.96.0.10"
