@@ -5,8 +5,13 @@ import sys
 
 from mesh.errors import ConfigError
 from mesh.runtime import logs
+from mesh.runtime.processes.supervisor import (
+    EXIT_NOT_STARTED,
+    Supervisor,
+    cores,
+    raise_descriptor_limit,
+)
 from ztunnel.config import Config
-from ztunnel.supervisor import EXIT_NOT_STARTED, Supervisor, cores, raise_descriptor_limit
 
 USAGE = """\
 usage: ztunnel [proxy]     carry the traffic of this node's pods (settings: environment variables)
@@ -47,7 +52,7 @@ def _proxy() -> int:
         return EXIT_NOT_STARTED
     logs.configure(config.log_levels, is_json=config.log_json)
     raise_descriptor_limit()
-    return Supervisor(config.workers.of(cores()), config.drain_s, os.environ).run()
+    return Supervisor("ztunnel", config.workers.of(cores()), config.drain_s, os.environ).run()
 
 
 if __name__ == "__main__":

@@ -9,22 +9,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
 from typing import Final, Self
 
 from mesh.errors import ConfigError
-from mesh.model.names import ADMIN_PORT, METRICS_PORT, PACKET_MARK, READINESS_PORT
-from ztunnel.variables import Variables
+from mesh.model.names import PACKET_MARK
+from mesh.runtime import settings
+from mesh.runtime.settings import Api, CertificateFiles, Http2, Keepalive, Ports, Workers
+from mesh.runtime.variables import Variables
 
-ROOT_CERTIFICATE: Final = "./var/run/secrets/istio/root-cert.pem"
-TOKEN_FILE: Final = "./var/run/secrets/tokens/istio-token"  # noqa: S105 - a path
-IN_KUBERNETES: Final = "https://istiod.istio-system.svc:15012"
-ELSEWHERE: Final = "https://localhost:15012"
-MAX_PORT: Final = 65_535
-MAX_OWN_THREADS: Final = 4
-MAX_THREADS: Final = 256
 CPU_LIMITS: Final = ("ZTUNNEL_CPU_LIMIT", "ZTUNNEL_RESOURCE_CPU_LIMIT")
-MAX_WINDOW_OCTETS: Final = 2**31 - 1
 
 NOT_DONE: Final[Mapping[str, str]] = {
     "ZTUNNEL_RESOURCE_CPU_REQUEST": "workers are one per core, at most 4 or the limit",
@@ -55,76 +48,6 @@ class ProxyWorkload:
     namespace: str
     name: str
     service_account: str
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """How many workers to start: a number, a part of the cores, or our default."""
-
-    number: int | None = None
-    percent: int | None = None
-    limit: int | None = None
-    """Cores that the orchestrator grants: bounds our default."""
-
-    def of(self, cores: int) -> int:
-        """How many that is on a machine with so many cores; at least 1."""
-        if self.percent is not None:
-            return max(1, ceil(cores * self.percent / 100))
-        if self.number is None:
-            return max(1, min(cores, self.limit or cores, MAX_OWN_THREADS))
-        return self.number or max(1, cores)
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """A server of the control plane."""
-
-    address: str
-    """`https://HOST:PORT`; empty means not to be asked."""
-    root_ca: str
-    """Path, `SYSTEM`, or PEM."""
-    alt_hostname: str
-    """Another name that its certificate may have."""
-    headers: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Keepalive:
-    """TCP keep-alive of application connections."""
-
-    enabled: bool
-    time_s: float
-    interval_s: float
-    retries: int
-    user_timeout: bool
-    """Whether to set TCP_USER_TIMEOUT to what the probes take together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Http2:
-    """Sizes of the tunnel's flow control."""
-
-    stream_window_octets: int
-    connection_window_octets: int
-    frame_octets: int
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateFiles:
-    """PEM files of a dedicated proxy that has no certificate authority."""
-
-    chain: str
-    key: str
-    roots: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Of ztunnel's own namespace; 0 takes a free one and logs it."""
-
-    admin: int
-    stats: int
-    readiness: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,29 +126,29 @@ class Config:
             node_metadata=read.beginning_with("ISTIO_META_"),
             node_json_metadata=read.beginning_with("ISTIO_METAJSON_"),
             packet_mark=_packet_mark(read, mode),
-            keepalive=_keepalive(read),
+            keepalive=settings.keepalive(read),
             inpod_uds=read.text("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock"),
             inpod_port_reuse=read.flag("INPOD_PORT_REUSE", default=True),
-            xds=_api(read, "XDS", with_default=not _has_local_state(read)),
-            ca=_api(read, "CA", with_default=files is None),
-            auth_token=read.text("AUTH_TOKEN", TOKEN_FILE),
+            xds=settings.api(read, "XDS", with_default=not _has_local_state(read)),
+            ca=settings.api(read, "CA", with_default=files is None),
+            auth_token=read.text("AUTH_TOKEN", settings.TOKEN_FILE),
             local_xds=read.text("LOCAL_XDS"),
             local_xds_path=read.text("LOCAL_XDS_PATH"),
             secret_ttl_s=read.seconds("SECRET_TTL", 86_400.0),
             certificate_files=files,
             state_dir=read.text("SLUICE_STATE_DIR"),
-            workers=_workers(read),
+            workers=settings.workers(read, "ZTUNNEL_WORKER_THREADS", CPU_LIMITS),
             pool_max_streams=read.whole("POOL_MAX_STREAMS_PER_CONNECTION", 100, 1, 65_535),
             pool_unused_release_s=read.seconds("POOL_UNUSED_RELEASE_TIMEOUT", 300.0),
-            drain_s=_drain_s(read),
-            http2=_http2(read),
+            drain_s=settings.drain_s(read),
+            http2=settings.http2(read),
             enable_orig_src=read.maybe_flag("ENABLE_ORIG_SRC"),
             localhost_app_tunnel=read.flag("LOCALHOST_APP_TUNNEL", default=True),
             enable_response_baggage=read.flag("ENABLE_RESPONSE_BAGGAGE", default=True),
             ipv6_enabled=read.flag("IPV6_ENABLED", default=True),
             authz_policy_info_logging=read.flag("AUTHZ_POLICY_INFO_LOGGING", default=False),
             post_quantum_only=read.choice("COMPLIANCE_POLICY", "", {"": False, "pqc": True}),
-            ports=_ports(read),
+            ports=settings.ports(read),
             log_levels=read.text("RUST_LOG", "info"),
             log_json=read.choice("LOG_FORMAT", "plain", {"plain": False, "json": True}),
             warnings=tuple(f"{name} has no effect: {NOT_DONE[name]}" for name in _not_done(read)),
@@ -298,76 +221,3 @@ def _certificate_files(read: Variables, mode: Mode) -> CertificateFiles | None:
 def _packet_mark(read: Variables, mode: Mode) -> int | None:
     default = PACKET_MARK if mode is Mode.SHARED else 0
     return read.whole("PACKET_MARK", default, 0, 2**32 - 1) or None
-
-
-def _keepalive(read: Variables) -> Keepalive:
-    return Keepalive(
-        enabled=read.flag("KEEPALIVE_ENABLED", default=True),
-        time_s=read.seconds("KEEPALIVE_TIME", 180.0),
-        interval_s=read.seconds("KEEPALIVE_INTERVAL", 180.0),
-        retries=read.whole("KEEPALIVE_RETRIES", 9, 1, 127),
-        user_timeout=read.flag("USER_TIMEOUT_ENABLED", default=False),
-    )
-
-
-def _api(read: Variables, kind: str, *, with_default: bool) -> Api:
-    default = ""
-    if with_default:
-        default = IN_KUBERNETES if read.text("KUBERNETES_SERVICE_HOST") else ELSEWHERE
-    name = f"{kind}_ADDRESS"
-    address = read.raw(name, default)
-    if address and "://" not in address:
-        address = f"https://{address}"
-    host, _, port = address.removeprefix("https://").rstrip("/").rpartition(":")
-    if address and not (
-        address.startswith("https://") and host and port.isdecimal() and int(port) <= MAX_PORT
-    ):
-        read.problem(name, "write https://HOST:PORT (a token never travels in plain text)")
-    return Api(
-        address=address.rstrip("/"),
-        root_ca=read.text(f"{kind}_ROOT_CA", ROOT_CERTIFICATE),
-        alt_hostname=read.text(f"ALT_{kind}_HOSTNAME"),
-        headers=tuple(
-            (header.lower(), value) for header, value in read.beginning_with(f"{kind}_HEADER_")
-        ),
-    )
-
-
-def _workers(read: Variables) -> Workers:
-    text = read.text("ZTUNNEL_WORKER_THREADS")
-    limits = [read.whole(name, 0, 0, MAX_THREADS) for name in CPU_LIMITS]
-    if not text:
-        return Workers(limit=next(filter(None, limits), None))
-    number = text.removesuffix("%")
-    if not (number.isascii() and number.isdecimal() and int(number) <= MAX_THREADS):
-        read.problem(
-            "ZTUNNEL_WORKER_THREADS", "write a number (0 for one per core) or a part such as 50%"
-        )
-        return Workers()
-    return Workers(percent=int(number)) if text.endswith("%") else Workers(number=int(number))
-
-
-def _drain_s(read: Variables) -> float:
-    """Somewhat less than the orchestrator grants before it kills."""
-    grace_s = read.whole("TERMINATION_GRACE_PERIOD_SECONDS", 0, 0, 86_400)
-    default = 5.0
-    if grace_s:
-        default = float(max(1, grace_s - 5 if grace_s > 10 else grace_s - 1))
-    return read.seconds("CONNECTION_TERMINATION_DEADLINE", default)
-
-
-def _http2(read: Variables) -> Http2:
-    mebi = 1024 * 1024
-    return Http2(
-        read.whole("HTTP2_STREAM_WINDOW_SIZE", 4 * mebi, 1, MAX_WINDOW_OCTETS),
-        read.whole("HTTP2_CONNECTION_WINDOW_SIZE", 16 * mebi, 1, MAX_WINDOW_OCTETS),
-        read.whole("HTTP2_FRAME_SIZE", mebi, 2**14, 2**24 - 1),
-    )
-
-
-def _ports(read: Variables) -> Ports:
-    return Ports(
-        admin=read.whole("SLUICE_ADMIN_PORT", ADMIN_PORT, 0, MAX_PORT),
-        stats=read.whole("SLUICE_STATS_PORT", METRICS_PORT, 0, MAX_PORT),
-        readiness=read.whole("SLUICE_READINESS_PORT", READINESS_PORT, 0, MAX_PORT),
-    )

@@ -16,7 +16,7 @@ HOME: dict[str, tuple[str, ...]] = {
         "mesh.runtime.tls*",
         "mesh.runtime.relay*",
         "mesh.runtime.http2_*",  # closes what the relay reads and writes
-        "ztunnel.worker.credentials",  # names the type of a context, and makes none
+        "mesh.runtime.worker.credentials",  # names the type of a context, and makes none
     ),
     "pyroute2": ("mesh.runtime.netlink*",),
     "grpc": ("mesh.runtime.grpc_bridge*", "mesh.proto.*"),

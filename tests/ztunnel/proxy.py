@@ -93,13 +93,23 @@ class Proxy:
         self, port: str, path: str, method: str = "GET", headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
         """Status and body of a page of the newest control process; `port` is the page's kind."""
+        status, octets = self._ask(port, path, method, headers or {})
+        return status, octets.decode()
+
+    def octets(self, port: str, path: str, headers: Mapping[str, str]) -> bytes:
+        """The body of a page as it is on the wire."""
+        return self._ask(port, path, "GET", headers)[1]
+
+    def _ask(
+        self, port: str, path: str, method: str, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         started = len([line for line in self.lines if 'started\tpart="control"' in line])
         number = self.wait_line(rf"\tpages\t.*\b{port}=(\d+)", max(1, started))[1]
         connection = http.client.HTTPConnection("127.0.0.1", int(number), timeout=PATIENCE_S)
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, headers=dict(headers))
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read()
         finally:
             connection.close()
 

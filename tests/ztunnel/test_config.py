@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import ConfigError
-from ztunnel.config import CertificateFiles, Config, Mode, ProxyWorkload, Workers
-from ztunnel.variables import Variables
+from mesh.runtime.settings import CertificateFiles, Workers
+from mesh.runtime.variables import Variables
+from ztunnel.config import Config, Mode, ProxyWorkload
 
 DEDICATED = {"PROXY_MODE": "dedicated", "PROXY_WORKLOAD_INFO": "shop/web-1/web"}
 FILES = {"CERT_FILE": "c.pem", "KEY_FILE": "k.pem", "ROOT_FILE": "r.pem"}

@@ -6,7 +6,10 @@ from tests.repo.tree import ROOT
 from ztunnel.config import Config
 
 PAGE = (ROOT / "docs" / "reference" / "ztunnel-variables.md").read_text()
-SOURCES = [ROOT / "ztunnel" / name for name in ("config.py", "proxy_config.py")]
+SOURCES = [
+    ROOT / name
+    for name in ("ztunnel/config.py", "ztunnel/proxy_config.py", "mesh/runtime/settings.py")
+]
 NAMED_BY_KIND = {"XDS_ROOT_CA", "CA_ROOT_CA", "ALT_XDS_HOSTNAME", "ALT_CA_HOSTNAME", "CA_ADDRESS"}
 """The code makes these of `XDS` and `CA`."""
 

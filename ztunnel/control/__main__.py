@@ -10,12 +10,12 @@ import trio
 
 from mesh.errors import ConfigError
 from mesh.runtime import logs
+from mesh.runtime.control.supervisor_link import SupervisorLink
+from mesh.runtime.processes.orders import EXIT_OPERATOR
 from ztunnel.config import Config
 from ztunnel.control import local_state
 from ztunnel.control.app import Control, warn_all
 from ztunnel.control.pages import serving
-from ztunnel.control.supervisor_link import SupervisorLink
-from ztunnel.orders import EXIT_OPERATOR
 
 WRONG_USE = 2
 

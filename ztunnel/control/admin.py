@@ -13,11 +13,15 @@ from mesh.errors import MeshError
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 from mesh.runtime import logs
+from mesh.runtime.control.certificates import Certificates
+from mesh.runtime.control.last_good import LastGood
+from mesh.runtime.control.store import Store
+from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.http_server import Request, Response, text
+from mesh.runtime.processes.orders import Quit
 from mesh.wire.feed import SetLogLevel
 from mesh.wire.feed_answers import CONNECTIONS, LiveConnection, read_connections
 from ztunnel.config import Config
-from ztunnel.control.certificates import Certificates
 from ztunnel.control.config_dump import (
     Json,
     certificate_json,
@@ -28,12 +32,8 @@ from ztunnel.control.config_dump import (
     workload_json,
 )
 from ztunnel.control.config_json import config_json
-from ztunnel.control.last_good import LastGood
+from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
-from ztunnel.control.store import Store
-from ztunnel.control.supervisor_link import SupervisorLink
-from ztunnel.control.workers import Workers
-from ztunnel.orders import Quit
 
 ASK_S: Final = 1.0
 """Workers that do not answer within this are left out of a page."""
@@ -60,7 +60,7 @@ class Shown(Protocol):
     config: Config
     store: Store
     pods: Pods
-    workers: Workers
+    workers: PodWorkers
     certificates: Certificates
     last_good: LastGood | None
 

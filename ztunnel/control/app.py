@@ -14,27 +14,28 @@ from mesh.errors import PeerError
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
 from mesh.runtime.bell import Bell
+from mesh.runtime.control.certificate_sources import Authority, Files, Nowhere
+from mesh.runtime.control.certificates import Certificates, Fetch
+from mesh.runtime.control.control_plane import ControlPlane
+from mesh.runtime.control.discovery import Discovery
+from mesh.runtime.control.last_good import LastGood, Saver
+from mesh.runtime.control.store import TYPES, Store
+from mesh.runtime.control.supervisor_link import SupervisorLink
+from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.probe import try_sockets
+from mesh.runtime.processes.orders import DrainAll, Order, Serving, WorkerGone, WorkerStarted
+from mesh.runtime.processes.supervisor import cores
 from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import PodInfo, StateDelta
 from ztunnel.config import Config, Mode
-from ztunnel.control.certificate_sources import Authority, Files, Nowhere
-from ztunnel.control.certificates import Certificates, Fetch
-from ztunnel.control.control_plane import ControlPlane
-from ztunnel.control.discovery import Discovery
 from ztunnel.control.identities import LocalIdentities
-from ztunnel.control.last_good import LastGood, Saver
-from ztunnel.control.link import Wanted
 from ztunnel.control.local_state import LocalState
 from ztunnel.control.node import node_of
+from ztunnel.control.pod_link import PodLink, PodsWanted
+from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
 from ztunnel.control.readiness import Readiness
-from ztunnel.control.store import TYPES, Store
-from ztunnel.control.supervisor_link import SupervisorLink
-from ztunnel.control.workers import Workers
 from ztunnel.control.zds import ZdsClient
-from ztunnel.orders import DrainAll, Order, Serving, WorkerGone, WorkerStarted
-from ztunnel.supervisor import cores
 
 APPLIED_S: Final = 10.0
 """Longer no worker is waited for before a response is acknowledged."""
@@ -67,7 +68,7 @@ class Control:
         self.bell = Bell()
         self.store = Store(before=round(time.time() * 1000))
         self.pods = Pods(self.bell)
-        self.workers = Workers(self.bell)
+        self.workers = PodWorkers(self.bell)
         self._identities = LocalIdentities(config.node_name, config.trust_domain, self.pods)
         self.certificates = Certificates(
             _fetch_of(config), self.workers.certificate_failed, self.bell, chance, time.time
@@ -209,7 +210,7 @@ class Control:
     # Orders.
 
     async def _obey_all(self, services: trio.Nursery) -> None:
-        wanted = Wanted(
+        wanted = PodsWanted(
             store=self.store,
             pods=self.pods,
             certificates=self.certificates.held,
@@ -229,7 +230,8 @@ class Control:
                 return
             order, feed = packet
             if isinstance(order, WorkerStarted) and feed is not None:
-                services.start_soon(self.workers.run_link, order.index, order.pid, feed, wanted)
+                link = PodLink(order.index, order.pid, FeedChannel(feed), wanted)
+                services.start_soon(self.workers.run_link, link)
             else:
                 await self._obey(order)
 

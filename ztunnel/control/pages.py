@@ -8,11 +8,11 @@ from typing import Final
 import trio
 
 from mesh.errors import ConfigError
+from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.http_server import HttpListenFailedError, listen_http, serve_http
 from ztunnel.control.admin import Admin
 from ztunnel.control.app import Control
 from ztunnel.control.stats import Stats
-from ztunnel.control.supervisor_link import SupervisorLink
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from mesh.runtime.control.store import Store
 from mesh.runtime.http_server import Request, Response, text
 from ztunnel.config import Config, Mode
+from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
-from ztunnel.control.store import Store
-from ztunnel.control.workers import Workers
 from ztunnel.control.zds import ZdsClient
 
 
@@ -16,7 +16,7 @@ class Looked(Protocol):
 
     config: Config
     store: Store
-    workers: Workers
+    workers: PodWorkers
     pods: Pods
     zds: ZdsClient
 

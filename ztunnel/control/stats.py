@@ -15,14 +15,14 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from mesh.errors import MeshError
 from mesh.observe.collector import traffic_families
-from mesh.runtime.http_server import Request, Response, text
+from mesh.runtime.control.certificates import Certificates
+from mesh.runtime.control.discovery import Counts, Discovery
+from mesh.runtime.control.last_good import LastGood
+from mesh.runtime.control.store import Store
+from mesh.runtime.http_server import Request, Response, compressed, text
 from mesh.wire.feed_answers import METRICS, MetricRow, read_metrics
-from ztunnel.control.certificates import Certificates
-from ztunnel.control.discovery import Discovery
-from ztunnel.control.last_good import LastGood
+from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
-from ztunnel.control.store import Store
-from ztunnel.control.workers import Workers
 
 ASK_S: Final = 1.0
 PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,7 +37,7 @@ class Counted(Protocol):
 
     store: Store
     pods: Pods
-    workers: Workers
+    workers: PodWorkers
     certificates: Certificates
     discovery: Discovery | None
     last_good: LastGood | None
@@ -51,7 +51,7 @@ class Stats:
         self._counted = counted
 
     async def page(self, request: Request) -> Response:
-        """Text or OpenMetrics, as the client accepts.
+        """Text or OpenMetrics, and as gzip or not, as the client accepts.
 
         Cancellation: nothing changes.
         """
@@ -60,8 +60,10 @@ class Stats:
         registry = _Once(await self._families())
         if "application/openmetrics-text" in request.headers.get("accept", ""):
             write: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
-            return Response(200, write(registry), openmetrics.CONTENT_TYPE_LATEST)
-        return Response(200, generate_latest(registry), PLAIN)
+            answer = Response(200, write(registry), openmetrics.CONTENT_TYPE_LATEST)
+        else:
+            answer = Response(200, generate_latest(registry), PLAIN)
+        return await compressed(request, answer)
 
     async def _families(self) -> list[Metric]:
         rows: list[MetricRow] = []
@@ -80,9 +82,8 @@ class Stats:
         ]
 
     def _discovery_families(self) -> Iterator[Metric]:
-        if (discovery := self._counted.discovery) is None:
-            return
-        counts = discovery.counts
+        discovery = self._counted.discovery
+        counts = Counts() if discovery is None else discovery.counts
         yield _counter("istio_xds_message", "Messages received (unstable).", "url", counts.messages)
         yield _counter(
             "istio_xds_message_bytes", "Octets received (unstable).", "url", counts.octets

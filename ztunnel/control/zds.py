@@ -16,11 +16,11 @@ from typing import Final
 import trio
 
 from mesh.errors import PeerError
+from mesh.runtime.control.retries import Retries
 from mesh.wire import zds
 from mesh.wire.zds import AddPod, DelPod, KeepPod, Request, SnapshotSent, ZdsInvalidError
+from ztunnel.control.pod_workers import PodNotServedError, PodWorkers
 from ztunnel.control.pods import Pods
-from ztunnel.control.retries import Retries
-from ztunnel.control.workers import PodNotServedError, Workers
 
 ANSWER_S: Final = 4.0
 """The agent waits five seconds."""
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class ZdsClient:
     """The proxy's side of ZDS."""
 
-    def __init__(self, path: str, pods: Pods, workers: Workers, chance: Random) -> None:
+    def __init__(self, path: str, pods: Pods, workers: PodWorkers, chance: Random) -> None:
         """Nothing happens before `run`."""
         self._path, self._pods, self._workers = path, pods, workers
         self._chance = chance
@@ -130,7 +130,7 @@ class ZdsClient:
 class _Snapshot:
     """One connection's requests: first all pods, then changes."""
 
-    def __init__(self, pods: Pods, workers: Workers) -> None:
+    def __init__(self, pods: Pods, workers: PodWorkers) -> None:
         self._pods, self._workers = pods, workers
         self._told: set[str] = set()
         self.is_whole = False

@@ -13,8 +13,8 @@ import trio
 from mesh.errors import ConfigError
 from mesh.runtime import logs, tls
 from mesh.runtime.feed_channel import FeedChannel
+from mesh.runtime.processes.orders import EXIT_OPERATOR
 from ztunnel.config import Config
-from ztunnel.orders import EXIT_OPERATOR
 from ztunnel.worker.worker import Worker
 
 WRONG_USE: Final = 2

@@ -9,11 +9,12 @@ from functools import partial
 from mesh.model.address import SocketAddress
 from mesh.observe.access_log import ConnectionRecord, Direction
 from mesh.runtime.relay.plain import SocketRelay, close
-from ztunnel.worker import sockets
+from mesh.runtime.worker import sockets
+from mesh.runtime.worker.dial import Dial
+from mesh.wire.hbone import TRACE_BITS
 from ztunnel.worker.context import Context
-from ztunnel.worker.dial import Dial
 from ztunnel.worker.flow import Flow, Flows
-from ztunnel.worker.hbone import TRACE_BITS
+from ztunnel.worker.sockets import original_destination
 
 Spawn = Callable[..., object]
 """Starts a coroutine function with its arguments as a task of the pod: for what has to wait."""
@@ -45,7 +46,7 @@ def begin(
     try:
         sockets.tune(accepted, context.config.keepalive)
         source = sockets.address_of(peer)
-        destination = sockets.original_destination(accepted, source)
+        destination = original_destination(accepted, source)
     except OSError:  # it has gone before it began
         accepted.close()
         return None

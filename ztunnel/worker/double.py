@@ -16,14 +16,14 @@ from mesh.runtime.http2_transport import Tunnel, TunnelBrokenError
 from mesh.runtime.pool import Pool, PoolKey
 from mesh.runtime.relay.plain import Ending
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
+from mesh.runtime.worker.deadlines import ANSWER_SECONDS
+from mesh.runtime.worker.secure import secure
+from mesh.wire import hbone
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import Role
 from mesh.wire.http2.streams import Stream
-from ztunnel.worker import hbone
 from ztunnel.worker.call import Call
 from ztunnel.worker.context import Context
-from ztunnel.worker.deadlines import ANSWER_SECONDS
-from ztunnel.worker.secure import secure
 
 
 class DoubleTunnel:

@@ -8,9 +8,9 @@ from mesh.policy.authorize import Verdict
 from mesh.routing.decisions import Refused
 from mesh.routing.inbound import Refusal
 from mesh.runtime import tls
+from mesh.runtime.worker.credentials import CertificateMissingError
+from mesh.runtime.worker.dial import ConnectFailedError, ConnectTimedOutError
 from mesh.wire.http2.errors import Http2Error
-from ztunnel.worker.credentials import CertificateMissingError
-from ztunnel.worker.dial import ConnectFailedError, ConnectTimedOutError
 
 
 class SelfCallError(DeniedError):

@@ -4,7 +4,8 @@
    told once, and troubles nobody else. It is entered once for each stage.
 2. Once `carry` has started the relay nothing waits for the connection any more, no task and no
    stack: the relay calls back when it ends.
-3. A connection is counted when both its ends are known. Turned away before, it is only logged.
+3. A connection is counted with all its labels when both its ends are known. Turned away before,
+   it is counted by its code, which its line in the log has too.
 """
 
 import logging
@@ -241,6 +242,8 @@ class Flow:
             self._context.metrics.observe_close(record)
         elif self.is_known:
             self._context.metrics.observe_failure(record)
+        elif error is not None:
+            self._context.metrics.observe_refusal(record.direction, code_of(error))
         self._tell(error)
 
     def _tell(self, error: BaseException | None) -> None:

@@ -25,14 +25,15 @@ from mesh.routing.inbound import Dial as Admitted
 from mesh.routing.inbound import Refusal, admit
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
-from mesh.wire import proxy_protocol
+from mesh.runtime.worker import sockets
+from mesh.runtime.worker.dial import ConnectFailedError, Dial, Way, source_for
+from mesh.runtime.worker.secure import secure
+from mesh.wire import hbone, proxy_protocol
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import ErrorCode, Role
 from mesh.wire.http2.streams import Stream
-from ztunnel.worker import hbone, sockets
 from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
-from ztunnel.worker.dial import ConnectFailedError, Dial, Way, source_for
 from ztunnel.worker.failures import (
     ConnectInvalidError,
     PolicyDeniedError,
@@ -41,7 +42,6 @@ from ztunnel.worker.failures import (
 )
 from ztunnel.worker.flow import Flow, Flows
 from ztunnel.worker.local import LocalWorkload
-from ztunnel.worker.secure import secure
 
 UNAUTHORIZED: Final = 401
 UNAVAILABLE: Final = 503
@@ -178,8 +178,9 @@ class Inbound:
             destination_address=near,
             error=describe(error),
         )
-        fields = {**dict(refusal_fields(record)), "code": code_of(error)}
-        access_log.warning(REFUSED, extra=fields)
+        code = code_of(error)
+        self._context.metrics.observe_refusal(Direction.INBOUND, code)
+        access_log.warning(REFUSED, extra={**dict(refusal_fields(record)), "code": code})
 
     # One CONNECT.
 

@@ -29,19 +29,20 @@ from mesh.routing.outbound import (
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.pool import DestinationChangedError, Limits, Pool, PoolKey
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
+from mesh.runtime.worker import sockets
+from mesh.runtime.worker.dial import ConnectTimedOutError, Dial, Way, dial
+from mesh.runtime.worker.pending import UNSERVED, Pending
+from mesh.runtime.worker.secure import secure
+from mesh.wire import hbone
 from mesh.wire.http2.errors import GoingAwayError, StreamsExhaustedError
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import Role
-from ztunnel.worker import hbone, sockets
 from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
-from ztunnel.worker.dial import ConnectTimedOutError, Dial, Way, dial
 from ztunnel.worker.double import DoubleTunnel
 from ztunnel.worker.failures import HboneBlockedError, RouteRefusedError, SelfCallError
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
-from ztunnel.worker.pending import UNSERVED, Pending
-from ztunnel.worker.secure import secure
 
 MOST_ATTEMPTS: Final = 2
 _UNSERVED: Final = (
@@ -143,6 +144,7 @@ class Outbound:
 
     async def _resolve(self, call: Call, source: Workload, question: NeedsResolution) -> None:
         with call.flow:
+            self._context.metrics.observe_resolution(source, question.hostname)
             addresses = await self._context.resolver.addresses(question.hostname)
             call.flow.check()
             self._obey(call, source, question.fitting(addresses, random.randrange))

@@ -7,10 +7,10 @@ from mesh.model.workload import Workload
 from mesh.observe.access_log import Direction
 from mesh.policy.authorize import ConnectionFacts
 from mesh.routing.inbound import likely_service
-from ztunnel.worker import sockets
+from mesh.runtime.worker import sockets
+from mesh.runtime.worker.dial import Dial, Way, source_for
 from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
-from ztunnel.worker.dial import Dial, Way, source_for
 from ztunnel.worker.failures import SelfCallError
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload

@@ -6,12 +6,12 @@ import trio
 
 from mesh.model.names import HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT
 from mesh.runtime.netns import netns_id
+from mesh.runtime.worker.accept import Acceptor, Serve
+from mesh.runtime.worker.dial import Way
 from mesh.wire.feed import PodInfo
 from ztunnel.worker import sockets
-from ztunnel.worker.accept import Acceptor, Serve
 from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
-from ztunnel.worker.dial import Way
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.inbound import Inbound
 from ztunnel.worker.local import LocalWorkload
@@ -45,7 +45,7 @@ class Pod:
         self._listeners = listeners
         local = LocalWorkload(context.world, context.changed, info)
         spoofs = all(each.transparent for each in listeners if SPOOFING[each.port])
-        way = Way(netns, context.config, spoofs)
+        way = Way(netns, context.config.keepalive, context.config.packet_mark, spoofs)
         self._outbound = Outbound(context, local, way, self.flows, spawn)
         self._inbound = Inbound(context, local, way, self.flows, spawn)
         passthrough = Passthrough(context, local, way, self.flows, spawn)

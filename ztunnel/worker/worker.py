@@ -24,6 +24,8 @@ from mesh.runtime.http2_sending import Buffers
 from mesh.runtime.netns import netns_id
 from mesh.runtime.relay.plain import CHUNK_OCTETS
 from mesh.runtime.relay.reactor import Reactor
+from mesh.runtime.worker.credentials import Credentials
+from mesh.runtime.worker.deadlines import Deadlines
 from mesh.state.world import World
 from mesh.wire import feed_answers
 from mesh.wire.feed import (
@@ -50,8 +52,6 @@ from mesh.wire.http2.flow import WindowBudget
 from ztunnel.config import Config
 from ztunnel.worker.connections import Connections
 from ztunnel.worker.context import Context
-from ztunnel.worker.credentials import Credentials
-from ztunnel.worker.deadlines import Deadlines
 from ztunnel.worker.pod import Pod, serve_pod
 from ztunnel.worker.resolve import Resolver
 
@@ -74,6 +74,7 @@ class Worker:
         self._pods: dict[str, Pod] = {}
         self._context = Context(
             config=config,
+            http2=config.http2,
             reactor=Reactor(self._bug),
             buffers=Buffers(),
             scratch=memoryview(bytearray(CHUNK_OCTETS)),

@@ -1,5 +1,6 @@
 """The pages of a node proxy: a whole one, in dedicated mode, without a control plane."""
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mesh.observe.metrics import SINGLE
 from tests.pki import Authority
+from tests.shared_data import shared
 from tests.ztunnel import loopback
+from tests.ztunnel.control import metrics_page
 from tests.ztunnel.control.world import identity
 from tests.ztunnel.proxy import Proxy
 
@@ -126,6 +130,39 @@ def test_metrics_are_given_as_text_and_as_openmetrics(proxy: Proxy) -> None:
     status, text = proxy.page("stats", "/stats/prometheus", headers=accepts)
     assert status == 200
     assert text.endswith("# EOF\n")
+
+
+def told(text: str) -> dict[str, tuple[str, bool]]:
+    """Kind, and whether it is unstable, of each family of a metrics text."""
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    words = dict(re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE))
+    return {
+        name.removesuffix("_total"): (kind, "unstable" in words[name])
+        for name, kind in kinds.items()
+    }
+
+
+def test_the_metrics_are_those_of_their_page_no_more_and_no_fewer(proxy: Proxy) -> None:
+    assert told(proxy.page("stats", "/metrics")[1]) == metrics_page.families()
+
+
+def test_every_metric_of_istios_is_here_or_said_not_to_be() -> None:
+    recorded = told(shared("ztunnel/metrics-source.txt").read_text())
+    here = metrics_page.families()
+    assert recorded.keys() - here.keys() <= metrics_page.absent()
+    assert not metrics_page.absent() & here.keys()
+    for name in recorded.keys() & here.keys():
+        assert recorded[name] == here[name], name
+
+
+def test_labels_of_the_page_are_those_of_the_code() -> None:
+    for name, (_, labels) in SINGLE.items():
+        assert metrics_page.labels(name) == {one for one in labels if "source_" not in one}
+
+
+def test_metrics_are_compressed_for_who_asks(proxy: Proxy) -> None:
+    octets = proxy.octets("stats", "/metrics", {"Accept-Encoding": "gzip"})
+    assert told(gzip.decompress(octets).decode()) == metrics_page.families()
 
 
 def test_log_levels_change_while_it_runs(proxy: Proxy) -> None:

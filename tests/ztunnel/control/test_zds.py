@@ -13,7 +13,7 @@ from mesh.wire import zds as wire
 from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.zds import AddPod
 from tests.ztunnel.control.puppet import Puppet
-from tests.ztunnel.control.test_link import House
+from tests.ztunnel.control.test_pod_link import House
 from tests.ztunnel.control.world import workload
 from tests.ztunnel.node_agent import NodeAgent, pod
 from ztunnel.control import zds as module

@@ -8,10 +8,8 @@ import trio
 from mesh.model.address import SocketAddress, parse_ip
 from mesh.runtime.netlink_wiring import set_kernel
 from mesh.runtime.netns import netns_id, netns_of
-from tests.ztunnel.worker.town import Town, TownPod
-from ztunnel.config import Config
-from ztunnel.worker import dial as dialling
-from ztunnel.worker.dial import (
+from mesh.runtime.worker import dial as dialling
+from mesh.runtime.worker.dial import (
     ConnectFailedError,
     ConnectTimedOutError,
     Dial,
@@ -19,6 +17,8 @@ from ztunnel.worker.dial import (
     dial,
     source_for,
 )
+from tests.ztunnel.worker.town import Town, TownPod
+from ztunnel.config import Config
 
 pytestmark = [pytest.mark.netns]
 
@@ -26,7 +26,7 @@ CONFIG = Config.from_env({"NODE_NAME": "here"})
 
 
 def way(pod: TownPod, *, spoofs: bool = False) -> Way:
-    return Way(pod.netns, CONFIG, spoofs)
+    return Way(pod.netns, CONFIG.keepalive, CONFIG.packet_mark, spoofs)
 
 
 def address(host: str, port: int) -> SocketAddress:

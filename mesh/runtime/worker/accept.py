@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mesh.runtime.relay.reactor import Reactor
-from ztunnel.worker.sockets import SocketName
+from mesh.runtime.worker.sockets import SocketName
 
 BURST: Final = 64
 """How many are accepted before others have their turn."""

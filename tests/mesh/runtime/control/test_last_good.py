@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from mesh.errors import PeerError
 from mesh.runtime.bell import Bell
+from mesh.runtime.control import last_good
+from mesh.runtime.control.last_good import FILE, LastGood, LastGoodInvalidError, Saver, read, write
+from mesh.runtime.control.store import Store
 from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.feed_codec import encode_resource
 from tests.ztunnel.control.world import workload
-from ztunnel.control import last_good
-from ztunnel.control.last_good import FILE, LastGood, LastGoodInvalidError, Saver, read, write
-from ztunnel.control.store import Store
 
 WEB = workload("web")
 STATE = LastGood(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import PeerError
-from ztunnel import orders
-from ztunnel.orders import DrainAll, Order, Quit, Serving, WorkerGone, WorkerStarted
+from mesh.runtime.processes import orders
+from mesh.runtime.processes.orders import DrainAll, Order, Quit, Serving, WorkerGone, WorkerStarted
 
 ORDERS: tuple[Order, ...] = (
     WorkerStarted(3, 4_194_304),

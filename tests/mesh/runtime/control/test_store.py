@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.runtime.control.store import SLICE, Store
 from mesh.state.world import World
 from mesh.wire.discovery_client import ADDRESS_TYPE, AUTHORIZATION_TYPE
 from mesh.wire.feed import StateDelta
 from mesh.wire.feed_codec import Resource, decode, resource_name
 from tests.ztunnel.control.world import policy, service, workload
-from ztunnel.control.store import SLICE, Store
 
 
 def named(*resources: Resource) -> dict[str, Resource]:

@@ -17,12 +17,12 @@ from mesh.runtime.http2_transport import (
     Tunnel,
     refuse_streams,
 )
+from mesh.runtime.settings import Http2
+from mesh.runtime.worker.credentials import Credential
+from mesh.runtime.worker.parts import WorkerParts
 from mesh.wire.http2.connection import Connection
 from mesh.wire.http2.frames import Role
 from mesh.wire.http2.settings import Settings
-from ztunnel.config import Http2
-from ztunnel.worker.context import Context
-from ztunnel.worker.credentials import Credential
 
 HANDSHAKE_SECONDS: Final = 10.0
 LEAST_CONNECTION_WINDOW: Final = 65_535
@@ -46,7 +46,7 @@ def settings_of(role: Role, sizes: Http2) -> Settings:
 
 
 async def secure(  # noqa: PLR0913 - the parts that it puts together
-    context: Context,
+    parts: WorkerParts,
     role: Role,
     credential: Credential,
     connection: socket.socket,
@@ -76,11 +76,11 @@ async def secure(  # noqa: PLR0913 - the parts that it puts together
     if peer is None:
         raise tls.TlsHandshakeFailedError(f"not finished within {HANDSHAKE_SECONDS:g} s")
     return Tunnel(
-        context.reactor,
-        context.buffers,
+        parts.reactor,
+        parts.buffers,
         session,
         connection,
-        Connection(role, settings_of(role, context.config.http2), context.windows),
+        Connection(role, settings_of(role, parts.http2), parts.windows),
         peer=peer.identity,
         on_stream=on_stream,
         on_close=on_close,

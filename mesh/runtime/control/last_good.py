@@ -18,10 +18,10 @@ import trio
 
 from mesh.errors import MeshError, PeerError
 from mesh.runtime.bell import Bell
+from mesh.runtime.control.store import TYPES, Store
 from mesh.wire.feed_codec import decode_resource
 from mesh.wire.feed_fields import RESOURCES
 from mesh.wire.pack import Packed, pack, unpack
-from ztunnel.control.store import TYPES, Store
 
 FILE: Final = "last-good-state"
 PAUSE_S: Final = 1.0

@@ -10,6 +10,8 @@ import trio.testing
 
 from mesh.model.identity import Identity
 from mesh.runtime.bell import Bell
+from mesh.runtime.control.store import Store
+from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.netns import create_netns, open_netns, remove_netns
 from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.feed import (
@@ -27,10 +29,9 @@ from mesh.wire.feed import (
 from tests.ztunnel.control.puppet import Puppet
 from tests.ztunnel.control.world import identity, workload
 from tests.ztunnel.node_agent import pod
-from ztunnel.control.link import Wanted
+from ztunnel.control.pod_link import PodLink, PodsWanted
+from ztunnel.control.pod_workers import PodNotServedError, PodWorkers
 from ztunnel.control.pods import Pods
-from ztunnel.control.store import Store
-from ztunnel.control.workers import PodNotServedError, Workers
 
 WEB = identity("web")
 PATIENCE_S = 5.0
@@ -44,13 +45,13 @@ class House:
         self.bell = Bell()
         self.store = Store(before=100)
         self.pods = Pods(self.bell)
-        self.workers = Workers(self.bell)
+        self.workers = PodWorkers(self.bell)
         self.certificates: dict[Identity, Certificate] = {}
         self.needed: set[Identity] = {WEB}
         self.may_replace = True
         self.asked_for: list[Identity] = []
         self.puppets: list[Puppet] = []
-        self.wanted = Wanted(
+        self.wanted = PodsWanted(
             store=self.store,
             pods=self.pods,
             certificates=self.certificates,
@@ -80,7 +81,8 @@ class House:
         feed = puppet.pair()
         self.puppets.append(puppet)
         self.nursery.start_soon(puppet.run)
-        self.nursery.start_soon(self.workers.run_link, index, os.getpid(), feed, self.wanted)
+        link = PodLink(index, os.getpid(), FeedChannel(feed), self.wanted)
+        self.nursery.start_soon(self.workers.run_link, link)
         return puppet
 
 

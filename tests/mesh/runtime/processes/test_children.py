@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mesh.runtime.processes.children import BACKOFF_MOST_S, Backoff, child_environment, exit_words
 from tests.ztunnel.proxy import PATIENCE_S
-from ztunnel.children import BACKOFF_MOST_S, Backoff, child_environment, exit_words
 
 
 def test_children_inherit_nothing_that_changes_what_tls_offers() -> None:
@@ -55,7 +55,7 @@ def test_an_end_is_told_in_words(code: int, words: str) -> None:
 
 ORPHAN = """
 import os, signal, sys, time
-from ztunnel.children import Child
+from mesh.runtime.processes.children import Child
 reader, writer = os.pipe()
 child = Child.start("http.server", ["0", "--bind", "127.0.0.1"], writer, os.environ, 0.0)
 print(child.process.pid, flush=True)

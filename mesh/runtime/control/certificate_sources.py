@@ -10,10 +10,10 @@ from mesh.errors import UnavailableError
 from mesh.model.identity import Identity
 from mesh.proto.certificate_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from mesh.runtime.certificates import checked_answer, from_files, make_request
+from mesh.runtime.control.control_plane import ControlPlane
 from mesh.runtime.grpc_bridge.client import GrpcClient, Method
+from mesh.runtime.settings import CertificateFiles
 from mesh.wire.feed import Certificate
-from ztunnel.config import CertificateFiles
-from ztunnel.control.control_plane import ControlPlane
 
 CREATE: Final = Method(
     "/istio.v1.auth.IstioCertificateService/CreateCertificate",

@@ -4,9 +4,9 @@ import pytest
 import trio
 import trio.testing
 
+from mesh.runtime.worker.credentials import WAIT_SECONDS, CertificateMissingError, Credentials
 from mesh.wire.feed import Certificate
 from tests.pki import Authority
-from ztunnel.worker.credentials import WAIT_SECONDS, CertificateMissingError, Credentials
 
 MESH = Authority()
 WEB = MESH.identity("town", "web")

@@ -8,10 +8,10 @@ import trio
 from mesh.errors import MeshError, UnavailableError
 from mesh.runtime.http2_handle import Handle
 from mesh.runtime.http2_transport import Tunnel, TunnelBrokenError
+from mesh.runtime.worker.deadlines import Deadlines
+from mesh.wire import hbone
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import ErrorCode
-from ztunnel.worker import hbone
-from ztunnel.worker.deadlines import Deadlines
 
 OnAnswer = Callable[["Pending", Headers], None]
 OnFailure = Callable[["Pending", MeshError], None]

@@ -8,7 +8,7 @@ import trio
 
 from mesh.errors import UnavailableError
 from mesh.runtime.grpc_bridge.client import GrpcClient, Target
-from ztunnel.config import Api
+from mesh.runtime.settings import Api
 
 SYSTEM_ROOTS: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 MAX_FILE_OCTETS: Final = 1024 * 1024

@@ -3,7 +3,7 @@
 import logging
 from random import Random
 
-from ztunnel.control.retries import Retries
+from mesh.runtime.control.retries import Retries
 
 
 def test_the_first_failure_is_told_and_a_long_absence_is_a_warning() -> None:

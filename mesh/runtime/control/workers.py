@@ -1,30 +1,25 @@
-"""All workers of this node proxy: who is there, and what is asked of all of them."""
+"""All workers of a program: who is there, and what is asked of all of them."""
 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import trio
 
-from mesh.errors import UnavailableError
 from mesh.model.identity import Identity
 from mesh.runtime.bell import Bell
-from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
+from mesh.runtime.control.link import Link
+from mesh.runtime.feed_channel import FeedClosedError
 from mesh.wire.feed import Answer, CertificateFailed, Drain, Query, SetLogLevel
 from mesh.wire.feed_codec import Message
-from ztunnel.control.link import Link, Wanted
 
-RETRY_S: Final = 5.0
-"""How often a pod that could not be served is tried again."""
+MAX_LEVELS: Final = 64
+"""Of log levels that are repeated to new workers: the newest."""
+
+LinkT = TypeVar("LinkT", bound=Link)
 
 log = logging.getLogger(__name__)
-
-
-class PodNotServedError(UnavailableError):
-    """No worker can listen in a pod; the node agent is told why."""
-
-    code = "pod_not_served"
 
 
 @dataclass(eq=False)
@@ -35,20 +30,20 @@ class _Asked:
     parts: dict[Link, list[bytes]] = field(default_factory=dict)
 
 
-class Workers:
+class Workers(Generic[LinkT]):
     """The links to the workers, by the workers' index."""
 
     def __init__(self, bell: Bell) -> None:
         """Nobody is there yet."""
         self._bell = bell
-        self._links: dict[int, tuple[Link, trio.CancelScope]] = {}
+        self._links: dict[int, tuple[LinkT, trio.CancelScope]] = {}
         self._asked: dict[int, _Asked] = {}
         self._last_number = 0
         self._drain: Drain | None = None
         self._levels: tuple[SetLogLevel, ...] = ()
 
     @property
-    def links(self) -> tuple[Link, ...]:
+    def links(self) -> tuple[LinkT, ...]:
         """Those that are there."""
         return tuple(link for link, _ in self._links.values())
 
@@ -62,12 +57,12 @@ class Workers:
         """How many have said what they have."""
         return sum(link.is_greeted for link in self.links)
 
-    async def run_link(self, index: int, pid: int, feed: int, wanted: Wanted) -> None:
-        """Converse with a worker until it goes, or another takes its place. Owns `feed`.
+    async def run_link(self, link: LinkT) -> None:
+        """Converse with a worker until it goes, or another takes its place.
 
         Cancellation: the worker goes on without us.
         """
-        link = Link(index, pid, FeedChannel(feed), wanted)
+        index = link.index
         self.gone(index)
         scope = trio.CancelScope()
         self._links[index] = link, scope
@@ -76,11 +71,11 @@ class Workers:
             with scope:
                 await self._converse(link)
         finally:
-            if self._links.get(index, (None,))[0] is link:
+            if (now := self._links.get(index)) is not None and now[0] is link:
                 del self._links[index]
             self._bell.ring()
 
-    async def _converse(self, link: Link) -> None:
+    async def _converse(self, link: LinkT) -> None:
         try:
             for level in self._levels:
                 await link.say(level)
@@ -96,18 +91,6 @@ class Workers:
         found = self._links.get(index)
         if found is not None and pid in (None, found[0].pid):
             found[1].cancel()
-
-    async def retry(self) -> None:
-        """Try again and again where pods could not be served.
-
-        Cancellation: nothing changes.
-        """
-        while True:
-            await trio.sleep(RETRY_S)
-            if any(link.listening and any(link.listening.values()) for link in self.links):
-                for link in self.links:
-                    link.forget_failures()
-                self._bell.ring()
 
     # Waiting for all.
 
@@ -131,32 +114,6 @@ class Workers:
     def behind(self, version: int) -> list[int]:
         """Indexes of workers that do not decide by this version yet."""
         return [link.index for link in self.links if link.applied < version]
-
-    async def wait_listening(self, uid: str) -> None:
-        """Wait until every worker listens in a pod.
-
-        Raises:
-            PodNotServedError: one cannot.
-
-        Cancellation: nothing changes.
-        """
-        await self.wait(lambda: bool(self._refusal(uid)) or self._all_listen(uid))
-        if refusal := self._refusal(uid):
-            raise PodNotServedError(refusal)
-
-    def some_listen(self, uid: str) -> bool:
-        """Whether the pod is served, though perhaps not by all workers yet."""
-        return any(link.listening.get(uid) == "" for link in self.links)
-
-    def failed_pods(self) -> set[str]:
-        """Uids of pods where some worker could not listen."""
-        return {uid for link in self.links for uid, error in link.listening.items() if error}
-
-    def _all_listen(self, uid: str) -> bool:
-        return bool(self.links) and all(link.listening.get(uid) == "" for link in self.links)
-
-    def _refusal(self, uid: str) -> str:
-        return next(filter(None, (link.listening.get(uid) for link in self.links)), "")
 
     # Telling and asking all.
 
@@ -226,10 +183,6 @@ class Workers:
             asked.parts.setdefault(link, []).append(answer.body)
             if answer.last:
                 asked.missing.discard(link)
-
-
-MAX_LEVELS: Final = 64
-"""Of log levels that are repeated to new workers: the newest."""
 
 
 def _whole(asked: _Asked) -> list[bytes]:

@@ -1,6 +1,6 @@
 """Deadlines of one length."""
 
-from ztunnel.worker.deadlines import Deadlines
+from mesh.runtime.worker.deadlines import Deadlines
 
 
 def test_who_waits_too_long_is_called_once_and_in_order() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mesh.model.address import SocketAddress
 from mesh.model.workload import Locality, Workload, WorkloadType
-from ztunnel.worker import hbone
+from mesh.wire import hbone
 
 WEB = Workload(
     uid="web",

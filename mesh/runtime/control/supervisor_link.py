@@ -8,8 +8,8 @@ from typing import Final
 import trio
 
 from mesh.errors import PeerError
-from ztunnel import orders
-from ztunnel.orders import Order
+from mesh.runtime.processes import orders
+from mesh.runtime.processes.orders import Order
 
 INT_OCTETS: Final = array.array("i").itemsize
 

@@ -2,11 +2,11 @@
 
 A link brings its worker towards what is wanted, again and again: it compares, sends what is
 missing, and waits for the next change. So a worker that begins, one that stayed behind, and one
-that a predecessor of ours has fed are the same case.
+that a predecessor of ours has fed are the same case. What a program's workers have beside state and
+certificates is its own business: it overrides what is named `..._other`.
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,10 +16,9 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.identity import Identity
 from mesh.runtime.bell import Bell
+from mesh.runtime.control.store import Store
 from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
-from mesh.runtime.netns import netns_id
 from mesh.wire.feed import (
-    AddPod,
     Answer,
     Applied,
     Certificate,
@@ -28,26 +27,20 @@ from mesh.wire.feed import (
     ForgetCertificate,
     Hello,
     HelloEnd,
-    PodHeld,
-    PodListening,
     Query,
-    RemovePod,
 )
 from mesh.wire.feed_codec import Message
-from ztunnel.control.pods import HeldPod, Pods
-from ztunnel.control.store import Store
 
 HELLO: Final = Query(0, "hello")
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Wanted:
     """What every worker is to have. One for all links."""
 
     store: Store
-    pods: Pods
     certificates: Mapping[Identity, Certificate]
     is_needed: Callable[[Identity], bool]
     """Whether a local workload has this identity."""
@@ -67,10 +60,8 @@ class Link:
         self.is_greeted = False
         self.is_draining = False
         self.applied = 0
-        self.listening: dict[str, str] = {}
-        """By uid: empty when the worker listens there, else why it does not."""
-        self._sent_version = 0
-        self._pods: dict[str, tuple[int, int]] = {}
+        self.sent_version = 0
+        """What the worker has, or is on its way to; 0 is no state at all."""
         self._certificates: dict[Identity, Certificate | None] = {}
         self._channel = channel
         self._wanted = wanted
@@ -107,12 +98,6 @@ class Link:
         except (OSError, trio.ClosedResourceError):  # the link was closed meanwhile
             raise FeedClosedError from None
 
-    def forget_failures(self) -> None:
-        """Try again where the worker could not listen."""
-        for uid in [uid for uid, error in self.listening.items() if error]:
-            del self.listening[uid]
-            self._pods.pop(uid, None)
-
     # Listening.
 
     async def _listen(self) -> None:
@@ -139,35 +124,34 @@ class Link:
                 self._wanted.on_certificate_wanted(identity)
             case Answer():
                 self._wanted.on_answer(self, message)
-            case PodListening(uid, error):
-                self._heard_of_pod(uid, error)
             case Hello():
                 self._begin(message)
-            case PodHeld(info) if descriptor is not None:
-                self._pods[info.uid] = netns_id(descriptor)
-                self.listening[info.uid] = ""
-                self._wanted.pods.adopt(info, descriptor)
             case HelloEnd():
                 self.is_greeted = True
                 log.info("worker is here", extra={"worker": self.index, "pid": self.pid})
             case Drained():
                 log.info("worker has drained", extra={"worker": self.index})
             case _:
-                log.warning("an unexpected message", extra={"worker": self.index})
+                if not self._hear_other(message, descriptor):
+                    log.warning("an unexpected message", extra={"worker": self.index})
 
     def _begin(self, hello: Hello) -> None:
-        self._sent_version = self.applied = hello.state_version
+        self.sent_version = self.applied = hello.state_version
         self._certificates = dict.fromkeys(hello.identities)
-        self._pods.clear()
-        self.listening.clear()
+        self._forget_other()
 
-    def _heard_of_pod(self, uid: str, error: str) -> None:
-        self.listening[uid] = error
-        if error:
-            log.error(
-                "pod is not served",
-                extra={"code": "listen_failed", "worker": self.index, "pod": uid, "error": error},
-            )
+    # For a program's own.
+
+    def _forget_other(self) -> None:
+        """The worker is about to say what it has."""
+
+    def _hear_other(self, _message: Message, _descriptor: int | None) -> bool:
+        """Whether this is a message that the program's workers may send."""
+        return False
+
+    async def _send_other(self) -> None:
+        """Bring the worker closer to what it is to have."""
+        await trio.lowlevel.checkpoint()
 
     # Keeping up.
 
@@ -177,25 +161,25 @@ class Link:
             if self.is_greeted:
                 await self._send_state()
                 await self._send_certificates()
-                await self._send_pods()
+                await self._send_other()
             await self._wanted.bell.wait_past(seen)
 
     async def _send_state(self) -> None:
         store = self._wanted.store
-        if store.is_empty or self._sent_version == store.version:
+        if store.is_empty or self.sent_version == store.version:
             return
-        steps = store.steps_from(self._sent_version)
+        steps = store.steps_from(self.sent_version)
         if steps is not None:
             for step in steps:
                 for packet in step.packets:
                     await self._channel.send_packet(packet)
-                self._sent_version = step.after
-        elif self._sent_version == 0 or self._wanted.may_replace():
+                self.sent_version = step.after
+        elif self.sent_version == 0 or self._wanted.may_replace():
             everything = store.everything()
             for packets in everything.packets():
                 for packet in packets:
                     await self._channel.send_packet(packet)
-            self._sent_version = everything.version
+            self.sent_version = everything.version
 
     async def _send_certificates(self) -> None:
         for identity, certificate in list(self._wanted.certificates.items()):
@@ -205,27 +189,3 @@ class Link:
         for identity in [one for one in self._certificates if not self._wanted.is_needed(one)]:
             del self._certificates[identity]
             await self._channel.send(ForgetCertificate(identity))
-
-    async def _send_pods(self) -> None:
-        pods = self._wanted.pods
-        for uid, netns in list(self._pods.items()):
-            held = pods.get(uid)
-            moved = held is not None and held.netns_id != netns
-            if moved or (held is None and pods.is_settled):
-                del self._pods[uid]
-                self.listening.pop(uid, None)
-                await self._channel.send(RemovePod(uid))
-        # A worker without any state would turn the pod's connections away.
-        if self._sent_version:
-            for pod in pods.held:
-                if pod.info.uid not in self._pods and pods.get(pod.info.uid) is pod:
-                    await self._send_pod(pod)
-
-    async def _send_pod(self, pod: HeldPod) -> None:
-        self._pods[pod.info.uid] = pod.netns_id
-        # Whoever removes the pod meanwhile closes the descriptor: send one of our own.
-        netns = os.dup(pod.netns)
-        try:
-            await self._channel.send(AddPod(pod.info), netns)
-        finally:
-            os.close(netns)

@@ -21,9 +21,17 @@ from functools import partial
 from typing import Final
 
 from mesh.errors import PeerError
-from ztunnel import orders
-from ztunnel.children import Backoff, Child, child_environment, exit_words, pair
-from ztunnel.orders import EXIT_OPERATOR, DrainAll, Order, Quit, Serving, WorkerGone, WorkerStarted
+from mesh.runtime.processes import orders
+from mesh.runtime.processes.children import Backoff, Child, child_environment, exit_words, pair
+from mesh.runtime.processes.orders import (
+    EXIT_OPERATOR,
+    DrainAll,
+    Order,
+    Quit,
+    Serving,
+    WorkerGone,
+    WorkerStarted,
+)
 
 EXIT_DRAINED: Final = 0
 EXIT_NOT_STARTED: Final = 1
@@ -60,16 +68,20 @@ class _Role:
 
 
 class Supervisor:
-    """One node proxy's processes."""
+    """One program's processes."""
 
-    def __init__(self, workers: int, drain_s: float, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, package: str, workers: int, drain_s: float, environ: Mapping[str, str]
+    ) -> None:
         """Nothing runs until `run`.
 
         Args:
+            package: whose `control` and `worker` to run.
             workers: how many.
             drain_s: what open connections are given at the end, in seconds.
             environ: what children inherit, save what must not be.
         """
+        self._package = package
         self._drain_s = drain_s
         self._environ = child_environment(environ)
         self._selector = selectors.DefaultSelector()
@@ -128,7 +140,7 @@ class Supervisor:
         _, theirs = role.renew_pair()
         words = [str(theirs.fileno()), str(index)]
         return Child.start(
-            "ztunnel.worker", words, theirs.fileno(), self._environ, time.monotonic()
+            f"{self._package}.worker", words, theirs.fileno(), self._environ, time.monotonic()
         )
 
     def _start_control(self, role: _Role) -> Child:
@@ -140,7 +152,7 @@ class Supervisor:
         if self._drain_deadline is not None:
             self._order(self._drain_order())
         child = Child.start(
-            "ztunnel.control",
+            f"{self._package}.control",
             [str(theirs.fileno())],
             theirs.fileno(),
             self._environ,

@@ -10,6 +10,11 @@ import trio.testing
 
 from mesh.proto.security_pb2 import Authorization
 from mesh.proto.workload_pb2 import Address, TunnelProtocol, Workload
+from mesh.runtime.control import discovery as module
+from mesh.runtime.control.control_plane import ControlPlane
+from mesh.runtime.control.discovery import Discovery
+from mesh.runtime.control.store import TYPES, Store
+from mesh.runtime.settings import Api
 from mesh.wire.discovery_client import (
     ADDRESS_TYPE,
     AUTHORIZATION_TYPE,
@@ -19,11 +24,6 @@ from mesh.wire.discovery_client import (
 from mesh.wire.feed import StateDelta
 from tests.control_plane import ControlPlane as Served
 from tests.pki import Authority
-from ztunnel.config import Api
-from ztunnel.control import discovery as module
-from ztunnel.control.control_plane import ControlPlane
-from ztunnel.control.discovery import Discovery
-from ztunnel.control.store import TYPES, Store
 
 PATIENCE_S = 8.0
 WEB = "Kubernetes//Pod/shop/web"

@@ -9,9 +9,9 @@ import trio.testing
 from mesh.errors import UnavailableError
 from mesh.model.identity import Identity
 from mesh.runtime.bell import Bell
+from mesh.runtime.control.certificates import MAX_FETCHES, Certificates, Priority, _Places
 from mesh.wire.feed import Certificate
 from tests.ztunnel.control.world import identity
-from ztunnel.control.certificates import MAX_FETCHES, Certificates, Priority, _Places
 
 WEB = identity("web")
 LIFE_S = 1000.0

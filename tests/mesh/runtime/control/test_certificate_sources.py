@@ -10,13 +10,13 @@ import trio
 
 from mesh.errors import MeshError
 from mesh.runtime.certificates import CertificateUnfitError
+from mesh.runtime.control.certificate_sources import Authority, Files, NoCertificatesError, Nowhere
+from mesh.runtime.control.control_plane import ControlPlane, ControlPlaneFileError
 from mesh.runtime.grpc_bridge.client import GrpcFailedError
+from mesh.runtime.settings import Api, CertificateFiles
 from tests.control_plane import ControlPlane as Served
 from tests.pki import Authority as Issuer
 from tests.ztunnel.control.world import identity
-from ztunnel.config import Api, CertificateFiles
-from ztunnel.control.certificate_sources import Authority, Files, NoCertificatesError, Nowhere
-from ztunnel.control.control_plane import ControlPlane, ControlPlaneFileError
 
 WEB = identity("web")
 

@@ -18,9 +18,8 @@ import trio
 
 from mesh.errors import UnavailableError
 from mesh.model.address import Ip, SocketAddress, format_ip
-from mesh.runtime.netns import socket_in
-from ztunnel.config import Config
-from ztunnel.worker import sockets
+from mesh.runtime.settings import Keepalive
+from mesh.runtime.worker import sockets
 
 CONNECT_SECONDS: Final = 10.0
 SPOOFED_SECONDS: Final = 4.0
@@ -50,8 +49,10 @@ class ConnectTimedOutError(UnavailableError):
 class Way:
     """From where to dial, and with which settings."""
 
-    netns: int
-    config: Config
+    netns: int | None
+    """The pod's; None is this process's own."""
+    keepalive: Keepalive | None
+    packet_mark: int | None
     spoofs: bool = False
     """Whether the pod lets us dial its applications from their clients' addresses."""
 
@@ -148,24 +149,24 @@ class Dial:
     def _socket(self) -> socket.socket:
         family = socket.AF_INET if len(self.to.ip) == 4 else socket.AF_INET6
         try:
-            connection = socket_in(self._way.netns, family, socket.SOCK_STREAM)
+            connection = sockets.new_socket(self._way.netns, family)
         except OSError as error:
             raise ConnectFailedError(f"no socket for {self.to}: {error.strerror}") from error
         try:
-            sockets.tune(connection, self._way.config.keepalive)
-            sockets.mark(connection, self._way.config)
+            sockets.tune(connection, self._way.keepalive)
+            sockets.mark(connection, self._way.packet_mark)
         except OSError as error:
             connection.close()
             raise ConnectFailedError(f"{self.to}: {error.strerror}") from error
         if self._source is not None:
-            _spoof(connection, family, self._source)
+            _spoof(connection, self._source)
         return connection
 
 
-def _spoof(connection: socket.socket, family: int, source: Ip) -> None:
+def _spoof(connection: socket.socket, source: Ip) -> None:
     """Dial from a foreign address; the proxy's own one will do where that is not possible."""
     try:
-        sockets.make_transparent(connection, family)
+        sockets.make_transparent(connection)
         connection.setsockopt(socket.SOL_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         connection.bind((format_ip(source), 0))
     except OSError as error:

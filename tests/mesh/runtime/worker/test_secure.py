@@ -1,8 +1,8 @@
 """What a tunnel announces, by the configuration."""
 
+from mesh.runtime.settings import Http2
+from mesh.runtime.worker.secure import settings_of
 from mesh.wire.http2.frames import Role
-from ztunnel.config import Http2
-from ztunnel.worker.secure import settings_of
 
 MIB = 1024 * 1024
 

@@ -16,6 +16,9 @@ import trio
 
 from mesh.errors import MeshError, PeerError, UnavailableError
 from mesh.proto.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from mesh.runtime.control.control_plane import ControlPlane
+from mesh.runtime.control.retries import Retries
+from mesh.runtime.control.store import Store
 from mesh.runtime.grpc_bridge.client import GrpcFailedError, GrpcStream, Method
 from mesh.wire.discovery_client import (
     ADDRESS_TYPE,
@@ -27,9 +30,6 @@ from mesh.wire.discovery_client import (
 from mesh.wire.feed import StateDelta
 from mesh.wire.feed_codec import Resource
 from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
-from ztunnel.control.control_plane import ControlPlane
-from ztunnel.control.retries import Retries
-from ztunnel.control.store import Store
 
 DELTA: Final[Method[DeltaDiscoveryRequest, DeltaDiscoveryResponse]] = Method(
     METHOD, DeltaDiscoveryRequest.SerializeToString, decode_response

@@ -1,0 +1,1 @@
+"""What control processes share: discovery, certificates, the state, the feeds to the workers."""

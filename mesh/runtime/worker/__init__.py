@@ -1,0 +1,1 @@
+"""What workers share: accepting, dialling, credentials, tunnels and requests on them."""
