@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from mesh.observe.metrics import COUNTERS, FAILED, LABELS, SOCKETS, TRAFFIC, Labels
+from mesh.observe.metrics import COUNTERS, FAILED, LABELS, SINGLE, SOCKETS, TRAFFIC, Labels
 from mesh.wire.feed_answers import MetricRow
 
 
@@ -34,3 +34,9 @@ def traffic_families(rows: Iterable[MetricRow]) -> Iterator[Metric]:
         if kind == SOCKETS:
             gauge.add_metric(labels, numbers[0])
     yield gauge
+    for name, (text, own_labels) in SINGLE.items():
+        single = CounterMetricFamily(name, text, labels=own_labels)
+        for (kind, labels), numbers in sums.items():
+            if kind == name:
+                single.add_metric(labels, numbers[0])
+        yield single

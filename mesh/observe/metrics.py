@@ -28,6 +28,9 @@ COUNTERS: Final[dict[str, str]] = {
 TRAFFIC: Final = "traffic"
 """The family of rows that hold all COUNTERS of one label set."""
 SOCKETS: Final = "istio_tcp_sockets_open"
+ON_DEMAND_DNS: Final = "istio_on_demand_dns"
+CRL_REJECTIONS: Final = "istio_crl_policy_rejections"
+REFUSED: Final = "sluice_connections_refused"
 UNKNOWN: Final = "unknown"
 OVERFLOW: Final = "overflow"
 MAX_LABEL_SETS: Final = 20_000
@@ -58,6 +61,22 @@ LABELS: Final = (
     "destination_zone",
 )
 
+SINGLE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    ON_DEMAND_DNS: (
+        "The total number of requests that used on-demand DNS (unstable).",
+        (*(f"source_{label}" for label in SIDE_LABELS), "hostname"),
+    ),
+    CRL_REJECTIONS: (
+        "Peers that were refused, or cut off, since their certificate is revoked (unstable).",
+        ("reporter",),
+    ),
+    REFUSED: (
+        "Connections turned away before both ends were known, by the code in the log.",
+        ("reporter", "code"),
+    ),
+}
+"""Counters with labels of their own: what they count, and the labels."""
+
 Labels = tuple[str, ...]
 
 
@@ -83,6 +102,7 @@ class TrafficMetrics:
     max_label_sets: int = MAX_LABEL_SETS
     _counts: dict[Labels, _Counts] = field(default_factory=dict)
     _open: dict[str, int] = field(default_factory=dict)
+    _single: dict[tuple[str, Labels], int] = field(default_factory=dict)
 
     def observe_open(self, record: ConnectionRecord) -> None:
         """A connection was admitted."""
@@ -103,15 +123,36 @@ class TrafficMetrics:
         """A connection was refused, or could not be established: it was never opened."""
         self._of(record).failed += 1
 
+    def observe_refusal(self, direction: Direction, code: str) -> None:
+        """A connection was turned away before anybody knew between whom it was."""
+        self._count(REFUSED, (_reporter(direction), code))
+
+    def observe_revoked(self, direction: Direction) -> None:
+        """A peer's certificate is revoked, and so it was refused or cut off."""
+        self._count(CRL_REJECTIONS, (_reporter(direction),))
+
+    def observe_resolution(self, source: Workload, hostname: str) -> None:
+        """For a connection of this workload, DNS was asked where a destination is."""
+        labels = (*_side(source, source.identity), hostname)
+        self._count(ON_DEMAND_DNS, tuple(label or UNKNOWN for label in labels))
+
+    def _count(self, name: str, labels: Labels) -> None:
+        key = (name, labels)
+        if key not in self._single and len(self._single) >= self.max_label_sets:
+            key = (name, tuple(OVERFLOW for _ in labels))
+        self._single[key] = self._single.get(key, 0) + 1
+
     def rows(self) -> list[MetricRow]:
         """Everything counted so far: the answer to a `metrics` query.
 
         A row of family TRAFFIC has the values of LABELS and the numbers of COUNTERS; one of
-        SOCKETS has the reporter and how many connections are open.
+        SOCKETS has the reporter and how many connections are open; one of SINGLE's has the values
+        of its labels there.
         """
         return [
             *((SOCKETS, (side,), (number,)) for side, number in self._open.items()),
             *((TRAFFIC, labels, counts.numbers) for labels, counts in self._counts.items()),
+            *((name, labels, (number,)) for (name, labels), number in self._single.items()),
         ]
 
     def _of(self, record: ConnectionRecord) -> _Counts:
@@ -126,7 +167,11 @@ class TrafficMetrics:
 
 def reporter_of(record: ConnectionRecord) -> str:
     """Which side we are: `source` or `destination`."""
-    return "source" if record.direction is Direction.OUTBOUND else "destination"
+    return _reporter(record.direction)
+
+
+def _reporter(direction: Direction) -> str:
+    return "source" if direction is Direction.OUTBOUND else "destination"
 
 
 def labels_of(record: ConnectionRecord) -> Labels:

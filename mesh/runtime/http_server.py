@@ -6,9 +6,11 @@
 3. A handler that fails costs one 500 and one line in the log, never the server.
 """
 
+import gzip
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -27,6 +29,7 @@ ANSWER_DEADLINE_S: Final = 30.0
 MAX_HEAD_OCTETS: Final = 8 * 1024
 MAX_BODY_OCTETS: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 64
+COMPRESSION: Final = 5
 CHUNK_OCTETS: Final = 4096
 METHODS: Final = frozenset({"GET", "HEAD", "POST"})
 LOOPBACK_V6: Final = bytes(15) + b"\x01"
@@ -81,6 +84,7 @@ class Response:
     status: int = 200
     body: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
+    content_encoding: str = ""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -94,6 +98,33 @@ def is_loopback(ip: Ip) -> bool:
 def text(words: str, status: int = 200) -> Response:
     """A plain answer; a line end is added."""
     return Response(status, f"{words}\n".encode())
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the client has said so (RFC 9110 section 12.5.3)."""
+    for offer in request.headers.get("accept-encoding", "").split(","):
+        coding, _, weight = offer.replace(" ", "").partition(";")
+        if coding.lower() in ("gzip", "x-gzip"):
+            return not _is_zero(weight)
+    return False
+
+
+def _is_zero(weight: str) -> bool:
+    digits = weight.lower().removeprefix("q=")
+    return bool(digits) and set(digits) <= {"0", "."}
+
+
+async def compressed(request: Request, response: Response) -> Response:
+    """The same answer, smaller where the client can read that; made in a thread.
+
+    Cancellation: the thread goes on, for nobody.
+    """
+    if not accepts_gzip(request):
+        return response
+    body = await trio.to_thread.run_sync(
+        partial(gzip.compress, response.body, COMPRESSION, mtime=0), abandon_on_cancel=True
+    )
+    return replace(response, body=body, content_encoding="gzip")
 
 
 async def listen_http(host: str, port: int) -> Sequence[trio.SocketListener]:
@@ -114,9 +145,16 @@ async def serve_http(
     listeners: Iterable[trio.SocketListener],
     handler: Handler,
     *,
+    answer_s: float = ANSWER_DEADLINE_S,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests until cancelled. Owns the listeners. Started: connections are accepted.
+
+    Args:
+        listeners: where clients come.
+        handler: what answers them.
+        answer_s: how long a handler and sending what it answered may take, together.
+        task_status: trio's.
 
     Cancellation: stops at once; answers that are on the way are cut.
     """
@@ -129,7 +167,7 @@ async def serve_http(
             except trio.WouldBlock:
                 return  # more than anybody's monitoring needs: hang up
             try:
-                await _serve_one(stream, handler)
+                await _serve_one(stream, handler, answer_s)
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 pass  # the client went away, or sleeps: nobody is left to tell
             finally:
@@ -140,7 +178,7 @@ async def serve_http(
         task_status.started()
 
 
-async def _serve_one(stream: trio.SocketStream, handler: Handler) -> None:
+async def _serve_one(stream: trio.SocketStream, handler: Handler, answer_s: float) -> None:
     try:
         request = await _read(stream)
     except HttpRequestInvalidError as error:
@@ -149,7 +187,7 @@ async def _serve_one(stream: trio.SocketStream, handler: Handler) -> None:
         return
     if request is None:
         return
-    with trio.fail_after(ANSWER_DEADLINE_S):
+    with trio.fail_after(answer_s):
         response = await _handled(handler, request)
         await _answer(stream, response, with_body=request.method != "HEAD")
 
@@ -260,8 +298,11 @@ def _peer(stream: trio.SocketStream) -> Ip:
 
 async def _answer(stream: trio.SocketStream, response: Response, *, with_body: bool) -> None:
     status = HTTPStatus(response.status)
+    encoding = response.content_encoding
+    coded = f"Content-Encoding: {encoding}\r\nVary: Accept-Encoding\r\n" if encoding else ""
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"{coded}"
         f"Content-Type: {response.content_type}\r\n"
         f"Content-Length: {len(response.body)}\r\n"
         "X-Content-Type-Options: nosniff\r\n"

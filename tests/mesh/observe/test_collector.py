@@ -3,7 +3,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from mesh.observe.collector import traffic_families
-from mesh.observe.metrics import COUNTERS, FAILED, LABELS, SOCKETS, TRAFFIC
+from mesh.observe.metrics import COUNTERS, FAILED, LABELS, REFUSED, SOCKETS, TRAFFIC
 from tests.shared_data import shared
 
 LABEL_VALUES = tuple(f"value-{name}" for name in LABELS)
@@ -49,3 +49,12 @@ def test_both_texts_name_the_metrics_as_istios_node_proxy_does() -> None:
             assert f"{name}_total{{" in text or name == FAILED
             assert f"{name}_total{{" in recorded
         assert f'{SOCKETS}{{reporter="source"}}' in text
+
+
+def test_counters_of_their_own_labels_are_added_up_too() -> None:
+    rows = [
+        (REFUSED, ("source", "self_call"), (1,)),
+        (REFUSED, ("source", "self_call"), (2,)),
+        (REFUSED, ("source", "no_route"), (1,)),
+    ]
+    assert numbers(list(traffic_families(rows)), f"{REFUSED}_total") == [3, 1]

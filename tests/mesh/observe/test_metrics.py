@@ -8,8 +8,12 @@ from mesh.model.workload import Locality, Service, Workload
 from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
 from mesh.observe.metrics import (
     COUNTERS,
+    CRL_REJECTIONS,
     LABELS,
+    ON_DEMAND_DNS,
     OVERFLOW,
+    REFUSED,
+    SINGLE,
     SOCKETS,
     TRAFFIC,
     UNKNOWN,
@@ -151,3 +155,42 @@ def test_label_sets_are_bounded() -> None:
     overflow = rows[-1]
     assert overflow[1] == ("source", *(OVERFLOW for _ in LABELS[1:]))
     assert overflow[2][0] == 3
+
+
+def test_what_is_turned_away_early_is_counted_by_its_code() -> None:
+    metrics = TrafficMetrics()
+    for code in ("no_healthy_endpoint", "no_healthy_endpoint", "self_call"):
+        metrics.observe_refusal(Direction.OUTBOUND, code)
+    metrics.observe_refusal(Direction.INBOUND, "tls_expired")
+    assert metrics.rows() == [
+        (REFUSED, ("source", "no_healthy_endpoint"), (2,)),
+        (REFUSED, ("source", "self_call"), (1,)),
+        (REFUSED, ("destination", "tls_expired"), (1,)),
+    ]
+
+
+def test_a_question_to_dns_is_counted_by_who_caused_it_and_the_name() -> None:
+    metrics = TrafficMetrics()
+    metrics.observe_resolution(pod("web"), "db.example.com")
+    metrics.observe_resolution(pod("web"), "db.example.com")
+    ((name, values, numbers),) = metrics.rows()
+    assert (name, numbers) == (ON_DEMAND_DNS, (2,))
+    labels = dict(zip(SINGLE[ON_DEMAND_DNS][1], values, strict=True))
+    assert labels["hostname"] == "db.example.com"
+    assert labels["source_principal"] == str(pod("web").identity)
+    assert labels["source_cluster"] == pod("web").cluster_id
+
+
+def test_a_revoked_peer_is_counted_by_our_side() -> None:
+    metrics = TrafficMetrics()
+    metrics.observe_revoked(Direction.INBOUND)
+    assert metrics.rows() == [(CRL_REJECTIONS, ("destination",), (1,))]
+
+
+def test_hostnames_are_bounded_too() -> None:
+    metrics = TrafficMetrics(max_label_sets=2)
+    for number in range(4):
+        metrics.observe_resolution(pod("web"), f"{number}.example")
+    *_, (name, labels, numbers) = metrics.rows()
+    assert (name, numbers) == (ON_DEMAND_DNS, (2,))
+    assert set(labels) == {OVERFLOW}

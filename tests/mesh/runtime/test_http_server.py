@@ -1,6 +1,7 @@
 """The small HTTP server: real sockets, honest answers, and nothing that a client can hold up."""
 
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,8 @@ from mesh.runtime.http_server import (
     HttpListenFailedError,
     Request,
     Response,
+    accepts_gzip,
+    compressed,
     listen_http,
     parse_head,
     serve_http,
@@ -27,6 +30,8 @@ LOCAL = parse_ip("127.0.0.1")
 async def page(request: Request) -> Response:
     if request.path == "/bug":
         raise ZeroDivisionError
+    if request.path == "/large":
+        return await compressed(request, text("word " * 1000))
     words = f"{request.method} {request.path} {sorted(request.query.items())} {request.body!r}"
     return text(f"{words} {request.is_from_loopback}")
 
@@ -69,6 +74,38 @@ async def test_head_has_no_body_and_a_request_may_come_in_pieces() -> None:
         answer = b"".join([chunk async for chunk in stream])
     assert answer.endswith(b"\r\n\r\n")
     assert b"Content-Length: 19" in answer
+
+
+async def test_a_page_is_compressed_for_a_client_that_says_so() -> None:
+    async with serving() as port:
+        plain = await ask(port, b"GET /large HTTP/1.1\r\n\r\n")
+        small = await ask(port, b"GET /large HTTP/1.1\r\nAccept-Encoding: br, gzip\r\n\r\n")
+    assert b"Content-Encoding" not in plain
+    head, _, body = small.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Encoding: gzip\r\n" in head
+    assert b"\r\nVary: Accept-Encoding\r\n" in head
+    assert b"\r\nContent-Length: %d\r\n" % len(body) in head + b"\r\n"
+    assert len(body) < 200
+    assert gzip.decompress(body) == plain.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        ("gzip", True),
+        ("zstd;q=1, GZIP ; q=0.5", True),
+        ("x-gzip", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000", False),
+        ("br, zstd", False),
+        ("", False),
+    ],
+)
+def test_compression_is_taken_only_when_it_is_offered(offered: str, taken: bool) -> None:
+    request = Request(
+        method="GET", path="/", headers={"accept-encoding": offered}, peer=parse_ip("127.0.0.1")
+    )
+    assert accepts_gzip(request) is taken
 
 
 @pytest.mark.parametrize(
