@@ -8,6 +8,8 @@ from controlplane.translate.settings import Settings
 from controlplane.translate.translation import Changed, Translation
 from controlplane.translate.world import Translator
 from mesh.model.address import Ip, format_ip
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 from mesh.runtime.manifests import Snapshot
@@ -29,6 +31,10 @@ class Publication:
     published: Published = field(default_factory=Published)
     pods: Pods = field(default_factory=Pods)
     problems: tuple[str, ...] = ()
+    statuses: Mapping[ObjectKey, Mapping[str, Json]] = field(default_factory=dict)
+    """Of `Translation`."""
+    objects: Mapping[ObjectKey, KubernetesObject] = field(default_factory=dict)
+    """Of `Translation`."""
 
 
 class Publisher:
@@ -62,6 +68,8 @@ class Publisher:
             Published(snapshot.generation, catalogues),
             self._pods.update(snapshot.objects),
             (*snapshot.problems, *translation.sentences),
+            translation.statuses,
+            translation.objects,
         )
         self._translator = translator
         return self._last

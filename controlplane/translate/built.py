@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 
@@ -14,3 +16,7 @@ class Built:
 
     values: list[Value] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    status: dict[str, Json] | None = None
+    """What its status is to say; see `Translation.statuses`."""
+    objects: list[KubernetesObject] = field(default_factory=list)
+    """That are to be there because of it."""

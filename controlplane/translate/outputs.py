@@ -1,12 +1,13 @@
 """The values of a translation, kept by the object that each comes from."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from controlplane.translate.built import Value
+from controlplane.translate.built import Built, Value
 from controlplane.translate.translation import Changed, Translation
-from mesh.model.kubernetes import ObjectKey
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 
@@ -43,8 +44,34 @@ class _Table(Generic[ValueT]):
         return self.shown, put, removed
 
 
+EntryT = TypeVar("EntryT")
+
+
+@dataclass(slots=True)
+class _Notes(Generic[EntryT]):
+    """What is said about objects, by their keys; an equal note is the old one (`is`)."""
+
+    held: dict[ObjectKey, EntryT] = field(default_factory=dict)
+    shown: dict[ObjectKey, EntryT] | None = None
+
+    def set(self, key: ObjectKey, note: EntryT | None) -> None:
+        if note == self.held.get(key):
+            return
+        self.shown = None
+        if note is None:
+            del self.held[key]
+        else:
+            self.held[key] = note
+
+    def show(self) -> dict[ObjectKey, EntryT]:
+        """All of them, never changed again."""
+        if self.shown is None:
+            self.shown = dict(self.held)
+        return self.shown
+
+
 class Outputs:
-    """All values, and all problems."""
+    """All values, all problems, and what is to be said and done about objects."""
 
     def __init__(self) -> None:
         """Hold nothing."""
@@ -52,21 +79,21 @@ class Outputs:
         self._workloads = _Table[Workload]()
         self._services = _Table[Service]()
         self._policies = _Table[Authorization]()
-        self._problems: dict[ObjectKey, tuple[str, ...]] = {}
-        self._shown_problems: dict[ObjectKey, tuple[str, ...]] = {}
+        self._problems = _Notes[tuple[str, ...]]()
+        self._statuses = _Notes[Mapping[str, Json]]()
+        self._made = _Notes[tuple[KubernetesObject, ...]]()
+        self._shown_made: tuple[object, dict[ObjectKey, KubernetesObject]] = (None, {})
 
-    def replace(self, key: ObjectKey, values: Iterable[Value], problems: tuple[str, ...]) -> None:
+    def replace(self, key: ObjectKey, built: Built) -> None:
         """Hold what an object becomes in place of what it became before."""
-        names = {(type(value), self._put(value)) for value in values}
+        names = {(type(value), self._put(value)) for value in built.values}
         for sort, name in self._names.pop(key, frozenset()) - names:
             self._drop(sort, name)
         if names:
             self._names[key] = frozenset(names)
-        if problems != self._problems.get(key, ()):
-            self._shown_problems = {}
-            self._problems.pop(key, None)
-            if problems:
-                self._problems[key] = problems
+        self._problems.set(key, tuple(built.problems) or None)
+        self._statuses.set(key, built.status)
+        self._made.set(key, tuple(built.objects) or None)
 
     def _put(self, value: Value) -> str:
         match value:
@@ -93,13 +120,13 @@ class Outputs:
         workloads, put_workloads, removed_workloads = self._workloads.show()
         services, put_services, removed_services = self._services.show()
         policies, put_policies, removed_policies = self._policies.show()
-        if not self._shown_problems:
-            self._shown_problems = dict(self._problems)
         return Translation(
             workloads=workloads,
             services=services,
             policies=policies,
-            problems=self._shown_problems,
+            problems=self._problems.show(),
+            statuses=self._statuses.show(),
+            objects=self._objects(),
             changed=Changed(
                 put_workloads,
                 put_services,
@@ -109,3 +136,10 @@ class Outputs:
                 removed_policies,
             ),
         )
+
+    def _objects(self) -> dict[ObjectKey, KubernetesObject]:
+        by_maker = self._made.show()
+        if self._shown_made[0] is not by_maker:
+            made = {each.key: each for several in by_maker.values() for each in several}
+            self._shown_made = by_maker, made
+        return self._shown_made[1]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mesh.model.kubernetes import ObjectKey
+from mesh.model.fields import Json
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 
@@ -35,6 +36,13 @@ class Translation:
 
     problems: Mapping[ObjectKey, tuple[str, ...]] = field(default_factory=dict)
     """What is wrong with an object: `FIELD: what is wrong: what to do`, for its status."""
+
+    statuses: Mapping[ObjectKey, Mapping[str, Json]] = field(default_factory=dict)
+    """What the statuses of objects are to say. Conditions have neither time nor generation: these
+    are added when they are written (`controlplane/writes.py`)."""
+
+    objects: Mapping[ObjectKey, KubernetesObject] = field(default_factory=dict)
+    """That are to be there because of others; whoever applies them gives them uid and address."""
 
     changed: Changed = field(default_factory=Changed)
 

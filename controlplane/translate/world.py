@@ -12,7 +12,6 @@ from operator import is_
 from typing import Final
 
 from controlplane.translate.build import STATIC, build
-from controlplane.translate.built import Value
 from controlplane.translate.facts import Facts
 from controlplane.translate.outputs import Outputs
 from controlplane.translate.read import read
@@ -91,8 +90,8 @@ class Translator:
         built = build(self._store, key, facts)
         invalid = (self._invalid[key],) if key in self._invalid else ()
         own: Iterable[str] = () if facts is None else facts.problems
-        values: list[Value] = built.values
-        self._outputs.replace(key, values, (*invalid, *own, *built.problems))
+        built.problems[:0] = (*invalid, *own)
+        self._outputs.replace(key, built)
 
 
 def _differing(
