@@ -36,6 +36,7 @@ HOME: dict[str, tuple[str, ...]] = {
     "typer": ("*.__main__", "*.cli*", "sluice.*"),
     "rich": ("sluice.*",),
     "inotify_simple": ("mesh.runtime.manifests*",),
+    "re2": ("mesh.routing.http.patterns",),
     # Not libraries, but as sharp: an interpreter-wide effect has one home.
     "ctypes": ("mesh.runtime.netns", "mesh.runtime.mounts"),
 }
