@@ -7,6 +7,7 @@ together, and neither side ever has to make or read all of it in one piece. The 
 |---|---|
 | `metrics` | a family's name, its label values, its numbers (mesh/observe says which) |
 | `connections` | the pod's uid, `inbound` or `outbound`, source, called, reached, protocol |
+| `profile SECONDS FREQUENCY` | the process, a stack, microseconds (mesh/runtime/profile.py) |
 | `hello` | no rows: the answer is Hello, PodHeld ..., HelloEnd |
 """
 
@@ -21,12 +22,16 @@ from mesh.wire.pack import Packed, pack, unpack_all
 HELLO: Final = "hello"
 METRICS: Final = "metrics"
 CONNECTIONS: Final = "connections"
+PROFILE: Final = "profile"
 
 PART_OCTETS: Final = 32 * 1024
 """A part ends with the row that passes this: small enough to be made without a pause."""
 
 MetricRow = tuple[str, tuple[str, ...], tuple[int, ...]]
 """A family's name, the values of its labels, its numbers."""
+
+ProfileRow = tuple[str, str, int]
+"""A process, a stack in it, and the CPU time that was spent there."""
 
 
 class AnswerInvalidError(PeerError):
@@ -66,6 +71,25 @@ def metric_answers(number: int, rows: Iterable[MetricRow]) -> Iterator[Answer]:
 def connection_answers(number: int, live: Iterable[LiveConnection]) -> Iterator[Answer]:
     """The parts of an answer about open connections; each is made when it is asked for."""
     return _parts(number, (pack(astuple(one)) for one in live))
+
+
+def profile_topic(seconds: int, frequency: int) -> str:
+    """The topic that asks for a profile."""
+    return f"{PROFILE} {seconds} {frequency}"
+
+
+def profile_wanted(topic: str) -> tuple[int, int] | None:
+    """Seconds and frequency of a `profile_topic`; None of any other topic."""
+    match topic.split(" "):
+        case [word, seconds, frequency] if word == PROFILE and (seconds + frequency).isdecimal():
+            return int(seconds), int(frequency)
+        case _:
+            return None
+
+
+def profile_answers(number: int, rows: Iterable[ProfileRow]) -> Iterator[Answer]:
+    """The parts of an answer about where time is spent; each is made when it is asked for."""
+    return _parts(number, (pack(row) for row in rows))
 
 
 def _parts(number: int, packed: Iterable[bytes]) -> Iterator[Answer]:
@@ -114,3 +138,20 @@ def _connection(value: Packed) -> LiveConnection:
             return LiveConnection(pod, way, source, called, reached, protocol)
         case _:
             raise AnswerInvalidError("no row of a connection")
+
+
+def read_profile(body: bytes) -> tuple[ProfileRow, ...]:
+    """The stacks of a whole answer.
+
+    Raises:
+        PeerError: the octets are no such answer.
+    """
+    return tuple(_profile_row(value) for value in unpack_all(body))
+
+
+def _profile_row(value: Packed) -> ProfileRow:
+    match value:
+        case (str(process), str(stack), int(weight)):
+            return process, stack, weight
+        case _:
+            raise AnswerInvalidError("no row of a profile")

@@ -13,8 +13,10 @@ from mesh.errors import MeshError
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 from mesh.runtime import logs
+from mesh.runtime.control import profiles
 from mesh.runtime.control.certificates import Certificates
 from mesh.runtime.control.last_good import LastGood
+from mesh.runtime.control.profiles import Profiles
 from mesh.runtime.control.store import Store
 from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.http_server import Request, Response, text
@@ -45,6 +47,8 @@ INDEX: Final = """\
 <li><a href="config_dump">config_dump</a>: all that is known, JSON
 <li>logging (POST ?level=info,access=debug or ?reset): log levels
 <li>quitquitquit (POST): graceful end
+<li><a href="debug/pprof/profile?seconds=10">debug/pprof/profile</a>: where CPU time is spent,
+collapsed stacks (?seconds=1..300, ?frequency=1..1000)
 <li><a href="debug/workers">debug/workers</a>: the worker processes, JSON
 </ul>
 """
@@ -71,6 +75,7 @@ class Admin:
     def __init__(self, shown: Shown, supervisor: SupervisorLink) -> None:
         """Show these parts, as they are when somebody asks."""
         self._shown, self._supervisor = shown, supervisor
+        self._profiles = Profiles(shown.workers)
 
     async def page(self, request: Request) -> Response:
         """Whatever the path says.
@@ -79,8 +84,9 @@ class Admin:
         """
         if not request.is_from_loopback:
             return text("for this machine only", 403)
-        if request.method == "POST":
-            return await self._order(request)
+        return await (self._order(request) if request.method == "POST" else self._show(request))
+
+    async def _show(self, request: Request) -> Response:
         match request.path:
             case "/":
                 return Response(200, INDEX.encode(), "text/html; charset=utf-8")
@@ -88,6 +94,8 @@ class Admin:
                 return await _by_lines(await self._dump())
             case "/debug/workers":
                 return _json(self._workers())
+            case path if path in profiles.PATHS:
+                return await self._profiles.page(request)
             case path:
                 return text("use POST", 405) if path in ORDERS else text("not found", 404)
 

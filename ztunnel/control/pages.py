@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import trio
@@ -15,6 +16,9 @@ from ztunnel.control.app import Control
 from ztunnel.control.stats import Stats
 
 log = logging.getLogger(__name__)
+
+ADMIN_ANSWER_S: Final = 330.0
+"""A profile may take five minutes."""
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 EVERYWHERE: Final = ("",)
@@ -49,7 +53,8 @@ async def serving(control: Control, supervisor: SupervisorLink) -> AsyncIterator
         },
     )
     async with trio.open_nursery() as pages:
-        await pages.start(serve_http, admin, Admin(control, supervisor).page)
+        admin_page = Admin(control, supervisor).page
+        await pages.start(partial(serve_http, admin, admin_page, answer_s=ADMIN_ANSWER_S))
         await pages.start(serve_http, stats, Stats(control).page)
         await pages.start(serve_http, readiness, control.readiness.page)
         yield

@@ -22,6 +22,7 @@ from mesh.runtime import logs
 from mesh.runtime.feed_channel import FeedChannel, FeedClosedError
 from mesh.runtime.http2_sending import Buffers
 from mesh.runtime.netns import netns_id
+from mesh.runtime.profile import answer_profile
 from mesh.runtime.relay.plain import CHUNK_OCTETS
 from mesh.runtime.relay.reactor import Reactor
 from mesh.runtime.worker.credentials import Credentials
@@ -118,6 +119,8 @@ class Worker:
                     await self._apply(message)
                 case AddPod() if descriptor is not None:
                     await self._add(message, descriptor, nursery)
+                case Query() if feed_answers.profile_wanted(message.topic) is not None:
+                    nursery.start_soon(self._profile, message)
                 case Query():
                     await self._answer(message)
                 case Drain():
@@ -195,6 +198,10 @@ class Worker:
                     await self._say(part)
             case _:
                 log.error("nothing is known about %r", query.topic)
+
+    async def _profile(self, query: Query) -> None:
+        for part in await answer_profile(query):
+            await self._say(part)
 
     def _connections(self) -> Iterator[feed_answers.LiveConnection]:
         for uid, pod in tuple(self._pods.items()):

@@ -10,10 +10,13 @@ from mesh.wire.feed_answers import (
     AnswerInvalidError,
     LiveConnection,
     MetricRow,
+    ProfileRow,
     connection_answers,
     metric_answers,
+    profile_answers,
     read_connections,
     read_metrics,
+    read_profile,
 )
 from mesh.wire.feed_codec import encode
 from mesh.wire.pack import pack
@@ -46,9 +49,17 @@ def test_connections_come_back(live: list[LiveConnection]) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=50)
+@given(st.lists(st.tuples(st.text(), st.text(), st.integers(0, 2**60))))
+def test_profiles_come_back(rows: list[ProfileRow]) -> None:
+    body = b"".join(part.body for part in profile_answers(7, rows))
+    assert read_profile(body) == tuple(rows)
+
+
+@pytest.mark.slow
+@settings(max_examples=50)
 @given(st.binary(max_size=100))
 def test_any_octets_are_an_answer_or_an_error_of_ours(octets: bytes) -> None:
-    for read in (read_metrics, read_connections):
+    for read in (read_metrics, read_connections, read_profile):
         with suppress(MeshError):
             read(octets)
 
@@ -72,6 +83,6 @@ def test_an_answer_of_nothing_is_one_part() -> None:
     "value", [1, ("a",), ("a", (1,), (1,)), ("a", ("b",), ("c",)), ("a", "b", "c", "d", "e", 1)]
 )
 def test_rows_of_another_shape_are_refused(value: object) -> None:
-    for read in (read_metrics, read_connections):
+    for read in (read_metrics, read_connections, read_profile):
         with pytest.raises(AnswerInvalidError):
             read(pack(value))

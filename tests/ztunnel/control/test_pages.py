@@ -175,6 +175,30 @@ def test_log_levels_change_while_it_runs(proxy: Proxy) -> None:
     assert proxy.page("admin", "/logging", "POST")[0] == 400
 
 
+def test_a_profile_has_stacks_of_control_and_of_each_worker(proxy: Proxy) -> None:
+    status, body = proxy.page("admin", "/debug/pprof/profile?seconds=1&frequency=200")
+    assert status == 200
+    lines = [line.rpartition(" ") for line in body.splitlines()]
+    assert all(stack and weight.isdecimal() for stack, _, weight in lines)
+    assert {stack.partition(";")[0] for stack, _, _ in lines} == {
+        "control",
+        f"worker {proxy.pid_of('worker-0')}",
+    }
+
+
+@pytest.mark.parametrize("query", ["seconds=0", "seconds=301", "frequency=1001", "seconds=x"])
+def test_a_profile_has_limits(proxy: Proxy, query: str) -> None:
+    assert proxy.page("admin", f"/debug/pprof/profile?{query}")[0] == 400
+
+
+def test_heap_profiles_are_said_not_to_be_here(proxy: Proxy) -> None:
+    for path in ("/debug/pprof/heap", "/heap/profiling?activate=true"):
+        assert proxy.page("admin", path) == (
+            501,
+            "heap profiles are not built in: Python's allocator does not sample\n",
+        )
+
+
 @pytest.mark.parametrize(
     ("port", "path", "method", "status"),
     [
