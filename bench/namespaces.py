@@ -1,4 +1,4 @@
-"""Two network namespaces joined by a cable, with the redirect rules that a pod has.
+"""Network namespaces joined by a cable, with the redirect rules that a pod has.
 
 Run inside `scripts/private-namespace`: nothing here touches the host's namespace.
 """
@@ -12,11 +12,15 @@ from typing import Final
 
 CLIENT_IP: Final = "10.77.0.1"
 SERVER_IP: Final = "10.77.0.2"
+WAYPOINT_IP: Final = "10.77.0.3"
+SERVICE_IP: Final = "10.77.1.1"
+"""Nobody has it: the client's proxy takes what goes there."""
 REQUEST_PORT: Final = 8001
 SINK_PORT: Final = 8002
+BODY_PORT: Final = 8003
 
 REDIRECT: Final = f"""*nat
--A OUTPUT -p tcp -d {SERVER_IP} --dport 8000:8999 -j REDIRECT --to-ports 15001
+-A OUTPUT -p tcp -d {SERVER_IP},{SERVICE_IP} --dport 8000:8999 -j REDIRECT --to-ports 15001
 COMMIT
 """
 """Only the applications' ports: an Envoy, which sets no mark, must not capture itself."""
@@ -35,6 +39,8 @@ class Cable:
 
     client: str
     server: str
+    waypoint: str = ""
+    """Between them (10.77.0.3); empty when there is none."""
 
 
 def path_of(namespace: str) -> Path:
@@ -60,23 +66,54 @@ def run(*command: str, given: str | None = None) -> None:
 def cable(name: str, *, redirect: bool) -> Iterator[Cable]:
     """Make a pair of namespaces `NAME-client` and `NAME-server`; both go at the end."""
     pair = Cable(f"{name}-client", f"{name}-server")
-    try:
-        for namespace in (pair.client, pair.server):
-            run("ip", "netns", "add", namespace)
-            run("ip", "-n", namespace, "link", "set", "lo", "up")
+    with _namespaces(pair.client, pair.server):
         run("ip", "-n", pair.client, "link", "add", "eth0", "type", "veth",
             "peer", "name", "eth0", "netns", pair.server)  # fmt: skip
         for namespace, address in ((pair.client, CLIENT_IP), (pair.server, SERVER_IP)):
-            run("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
-            run("ip", "-n", namespace, "link", "set", "eth0", "up")
-            run(*inside(namespace, "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000",
-                        "net.ipv4.tcp_tw_reuse=1"))  # fmt: skip
+            _plug_in(namespace, "eth0", address)
         if redirect:
             _rules(pair)
         yield pair
+
+
+@contextmanager
+def cable_with_waypoint(name: str) -> Iterator[Cable]:
+    """As `cable`, with a third namespace: `NAME-waypoint` is the switch that both are plugged into.
+
+    The client's rules redirect what goes to SERVICE_IP, too.
+    """
+    three = Cable(f"{name}-client", f"{name}-server", f"{name}-waypoint")
+    with _namespaces(three.client, three.server, three.waypoint):
+        run("ip", "-n", three.waypoint, "link", "add", "switch", "type", "bridge")
+        for namespace, address in ((three.client, CLIENT_IP), (three.server, SERVER_IP)):
+            run("ip", "-n", namespace, "link", "add", "eth0", "type", "veth",
+                "peer", "name", namespace[-6:], "netns", three.waypoint)  # fmt: skip
+            port = ("link", "set", namespace[-6:], "master", "switch", "up")
+            run("ip", "-n", three.waypoint, *port)
+            _plug_in(namespace, "eth0", address)
+        _plug_in(three.waypoint, "switch", WAYPOINT_IP)
+        run("ip", "-n", three.client, "route", "add", SERVICE_IP, "dev", "eth0")
+        _rules(three)
+        yield three
+
+
+@contextmanager
+def _namespaces(*names: str) -> Iterator[None]:
+    try:
+        for name in names:
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        yield
     finally:
-        for namespace in (pair.client, pair.server):
-            subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def _plug_in(namespace: str, link: str, address: str) -> None:
+    run("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", link)
+    run("ip", "-n", namespace, "link", "set", link, "up")
+    run(*inside(namespace, "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000",
+                "net.ipv4.tcp_tw_reuse=1"))  # fmt: skip
 
 
 def _rules(pair: Cable) -> None:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from bench import envoy, sluice
-from bench.namespaces import REQUEST_PORT, SINK_PORT, Cable, cable
+from bench.namespaces import REQUEST_PORT, SERVER_IP, SINK_PORT, Cable, cable
 from bench.processes import Started, cpu_seconds, pss_octets
 from tests.pki import Authority
 
 PORTS: Final = (REQUEST_PORT, SINK_PORT)
 IDLE_CONNECTIONS: Final = 1000
+TIMES: Final = frozenset({"p50_us", "p99_us"})
 GROWING: Final = (1, 8, 32, 128, 512)
 
 
@@ -53,11 +54,12 @@ WORKS: Final = (
 
 @dataclass(slots=True)
 class Contestant:
-    """A cable, and the proxies at its ends (none for `direct`)."""
+    """A cable, and the proxies that are measured (none for `direct`)."""
 
     name: str
     cable: Cable
     proxies: tuple[Started, ...]
+    target: str = SERVER_IP
     measured: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def do(self, work: Work, seconds: float) -> None:
@@ -73,6 +75,7 @@ class Contestant:
             text=True,
             check=False,
             timeout=seconds + 30,
+            env=self._environ(),
         )
         if done.returncode:
             raise RuntimeError(f"{self.name}, {work.name}: {done.stderr[-2000:]}")
@@ -81,10 +84,17 @@ class Contestant:
         result["cpu"] = used / max(1, result["total"])
         self.measured.setdefault(work.name, []).append(result)
 
+    def _environ(self) -> dict[str, str]:
+        return {**os.environ, "BENCH_TARGET": self.target}
+
+    def _holding(self, connections: int) -> Started:
+        words = ("bench.load", "idle", str(connections))
+        return Started(sluice.python(self.cable.client, *words), env=self._environ())
+
     def memory(self, connections: int) -> dict[str, float]:
         """Octets (PSS) of the first proxy: at rest, and for each idle connection through it."""
         rest = pss_octets(self.proxies[0].pid)
-        holder = Started(sluice.python(self.cable.client, "bench.load", "idle", str(connections)))
+        holder = self._holding(connections)
         try:
             holder.wait_line("holding", 60)
             held = pss_octets(self.proxies[0].pid)
@@ -97,7 +107,7 @@ class Contestant:
         shares = []
         for _ in range(rounds):
             self.do(work, seconds)
-            holder = Started(sluice.python(self.cable.client, "bench.load", "idle", str(crowd)))
+            holder = self._holding(crowd)
             try:
                 holder.wait_line("holding", 120)
                 self.do(work, seconds)
@@ -171,9 +181,9 @@ def _compare(
                 contestant.do(work, options.seconds)
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     for work in works:
-        _print_row(work, running)
+        print_row(work, running)
     if memory:
-        _print_memory(memory)
+        print_memory(memory)
 
 
 def _crowd(running: Sequence[Contestant], options: argparse.Namespace) -> None:
@@ -207,7 +217,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _print_row(work: Work, running: Sequence[Contestant]) -> None:
+def print_row(work: Work, running: Sequence[Contestant]) -> None:
+    """A work's rates, and the ratios of ours to Envoy's."""
     print(work.name)
     for one in running:
         results = one.measured[work.name]
@@ -215,21 +226,22 @@ def _print_row(work: Work, running: Sequence[Contestant]) -> None:
         line = f"  {one.name:8} {rate} {work.unit}"
         if one.proxies:
             cpu = _spread([result["cpu"] * work.per_scale for result in results])
-            line += f"; CPU of both proxies {cpu} {work.per}"
-        if "p50_us" in results[0]:
-            line += f"; p50 {_spread([result['p50_us'] for result in results])} us"
+            line += f"; CPU {cpu} {work.per}"
+        for key in TIMES & results[0].keys():
+            line += f"; {key[:3]} {_spread([result[key] for result in results])} us"
         if any(result.get("failed") for result in results):
             line += f"; FAILED {sum(int(result['failed']) for result in results)}"
         print(line)
     by_name = {one.name: one.measured[work.name] for one in running}
     if {"envoy", "sluice"} <= by_name.keys():
-        keys = ["rate", "cpu"] + (["p50_us"] if "p50_us" in by_name["envoy"][0] else [])
+        keys = ["rate", "cpu", *sorted(TIMES & by_name["envoy"][0].keys())]
         pairs = list(zip(by_name["sluice"], by_name["envoy"], strict=True))
         ratios = [f"{key} {_spread([us[key] / them[key] for us, them in pairs])}" for key in keys]
         print(f"  sluice / envoy: {', '.join(ratios)}")
 
 
-def _print_memory(memory: dict[str, dict[str, float]]) -> None:
+def print_memory(memory: dict[str, dict[str, float]]) -> None:
+    """What `Contestant.memory` found, for each."""
     print(f"memory of the first proxy (PSS); each of {IDLE_CONNECTIONS} idle connections")
     for name, found in memory.items():
         print(f"  {name:8} {found['rest'] / 1e6:.1f} MB; {found['each'] / 1024:.1f} KiB")
