@@ -305,3 +305,21 @@ class ServiceTraffic:
     ejection_s: float = 30.0
     max_ejected_percent: int = 10
     min_healthy_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterProgram:
+    """A Python filter, which routes name as `namespace/name` in `Filters.extensions`."""
+
+    namespace: str
+    name: str
+    source: str = ""
+    """The module's text."""
+    config: str = "null"
+    """What it is set to: any JSON, as text."""
+    budget_s: float = 0.01
+    """How long one call of it may take."""
+    fails_open: bool = False
+    """Whether a request passes when it fails or takes too long."""
+    problem: str = ""
+    """A stable code: why there is no program; then requests are answered with 500."""
