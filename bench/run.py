@@ -227,7 +227,7 @@ def print_row(work: Work, running: Sequence[Contestant]) -> None:
         if one.proxies:
             cpu = _spread([result["cpu"] * work.per_scale for result in results])
             line += f"; CPU {cpu} {work.per}"
-        for key in TIMES & results[0].keys():
+        for key in sorted(TIMES & results[0].keys()):
             line += f"; {key[:3]} {_spread([result[key] for result in results])} us"
         if any(result.get("failed") for result in results):
             line += f"; FAILED {sum(int(result['failed']) for result in results)}"

@@ -171,10 +171,11 @@ def _limited(draft: Draft, match: Match, *lost: bool) -> Match:
 
 
 def _strings(part: Part, name: str) -> tuple[StringMatch, ...]:
-    return tuple(_string(text) for text in part.texts(name))
+    return tuple(string_match(text) for text in part.texts(name))
 
 
-def _string(text: str) -> StringMatch:
+def string_match(text: str) -> StringMatch:
+    """The pattern that a text of a policy is: `*`, `*end`, `begin*`, or exactly this."""
     if text == "*":
         return StringMatch(StringMatchKind.PRESENCE)
     if text.startswith("*"):
@@ -185,20 +186,22 @@ def _string(text: str) -> StringMatch:
 
 
 def _ports(draft: Draft, part: Part, name: str) -> _Values[int]:
-    return draft.values(part, name, _port, "a number from 1 to 65535")
+    return draft.values(part, name, port_number, "a number from 1 to 65535")
 
 
-def _port(text: str) -> int | None:
+def port_number(text: str) -> int | None:
+    """The port that a text is, if it is one."""
     if text.isascii() and text.isdecimal() and len(text) < 10 and 0 < int(text) <= 65535:
         return int(text)
     return None
 
 
 def _ips(draft: Draft, part: Part, name: str) -> _Values[Cidr]:
-    return draft.values(part, name, _cidr, "an address, or a range such as 10.0.0.0/8")
+    return draft.values(part, name, cidr_of, "an address, or a range such as 10.0.0.0/8")
 
 
-def _cidr(text: str) -> Cidr | None:
+def cidr_of(text: str) -> Cidr | None:
+    """The range that a text is, if it is one; an address is a range of one."""
     address, slash, length = text.partition("/")
     try:
         ip = parse_ip(address)
