@@ -23,6 +23,20 @@ class PodInfo:
     name: str
     namespace: str
     service_account: str
+    only_port: int = 0
+    """Not 0: the node proxy's own pod, served by HBONE alone, and only at this port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A resource of a waypoint's configuration as discovery gave it (mesh/wire/configuration.py).
+
+    It travels as octets: one encoding of routes is enough.
+    """
+
+    key: str
+    """Its name in discovery."""
+    octets: bytes
 
 
 # Control to worker.
@@ -33,7 +47,8 @@ class StateDelta:
     """A part of one state version; the receiver applies it at once and answers `Applied` when last.
 
     `reset` (on the first part) means: forget everything before applying this version.
-    `removed` holds workload uids, `namespace/hostname` of services, `namespace/name` of policies.
+    `removed` holds workload uids, `namespace/hostname` of services, `namespace/name` of policies,
+    names of configuration resources.
     """
 
     version: int
@@ -44,6 +59,8 @@ class StateDelta:
     policies: tuple[Authorization, ...] = ()
     removed_addresses: tuple[str, ...] = ()
     removed_policies: tuple[str, ...] = ()
+    configuration: tuple[Configured, ...] = ()
+    removed_configuration: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,17 @@ MESSAGES: Final[tuple[type[Message], ...]] = (
     Drained,
 )
 NUMBER: Final = {message: number for number, message in enumerate(MESSAGES)}
+LISTS: Final = (
+    "removed_addresses",
+    "removed_policies",
+    "removed_configuration",
+    "policies",
+    "configuration",
+    "services",
+    "workloads",
+)
+"""Of a delta, in the order in which they are sent: who is let in, before who there is."""
+
 FIRST_CUT: Final = 128
 """Resources per packet at most: a worker takes them in two milliseconds, and then looks up."""
 
@@ -155,16 +166,10 @@ def state_packets(delta: StateDelta) -> Iterator[bytes]:
 def _cut(delta: StateDelta) -> Iterator[StateDelta]:
     """Removals first, so that a name that moved from one object to another is free again."""
     empty = StateDelta(delta.version, last=False)
-    for at in range(0, len(delta.removed_addresses), FIRST_CUT):
-        yield replace(empty, removed_addresses=delta.removed_addresses[at : at + FIRST_CUT])
-    for at in range(0, len(delta.removed_policies), FIRST_CUT):
-        yield replace(empty, removed_policies=delta.removed_policies[at : at + FIRST_CUT])
-    for at in range(0, len(delta.policies), FIRST_CUT):
-        yield replace(empty, policies=delta.policies[at : at + FIRST_CUT])
-    for at in range(0, len(delta.services), FIRST_CUT):
-        yield replace(empty, services=delta.services[at : at + FIRST_CUT])
-    for at in range(0, len(delta.workloads), FIRST_CUT):
-        yield replace(empty, workloads=delta.workloads[at : at + FIRST_CUT])
+    for name in LISTS:
+        values: tuple[object, ...] = getattr(delta, name)
+        for at in range(0, len(values), FIRST_CUT):
+            yield _with(empty, name, values[at : at + FIRST_CUT])
     yield empty
 
 
@@ -180,7 +185,7 @@ def _fitting(delta: StateDelta) -> Iterator[bytes]:
 
 
 def _halves(delta: StateDelta, size: int) -> tuple[StateDelta, StateDelta]:
-    for name in ("policies", "services", "workloads", "removed_addresses", "removed_policies"):
+    for name in LISTS:
         values = getattr(delta, name)
         if len(values) > 1:
             middle = len(values) // 2
@@ -188,7 +193,12 @@ def _halves(delta: StateDelta, size: int) -> tuple[StateDelta, StateDelta]:
                 _with(delta, name, values[:middle]),
                 _with(delta, name, values[middle:]),
             )
-    resources: tuple[Resource, ...] = (*delta.policies, *delta.services, *delta.workloads)
+    resources: tuple[Resource, ...] = (
+        *delta.policies,
+        *delta.configuration,
+        *delta.services,
+        *delta.workloads,
+    )
     raise FeedTooLargeError(", ".join(resource_name(one) for one in resources), size)
 
 
@@ -205,7 +215,7 @@ def resource_name(resource: Resource) -> str:
 
 
 def encode_resource(resource: Resource) -> bytes:
-    """One workload, service or policy alone, for the last good state on disk."""
+    """One resource alone, for the last good state on disk."""
     return pack((RESOURCES.index(type(resource)), *field_values(resource)), plain)
 
 

@@ -18,14 +18,22 @@ from typing import Final, NewType, get_args, get_origin, get_type_hints
 
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
+from mesh.wire.feed import Configured
 from mesh.wire.pack import Packed
 
 Read = Callable[[Packed], object]
-Resource = Workload | Service | Authorization
-RESOURCES: Final[tuple[type[Resource], ...]] = (Workload, Service, Authorization)
+Resource = Workload | Service | Authorization | Configured
+RESOURCES: Final[tuple[type[Resource], ...]] = (Workload, Service, Authorization, Configured)
 
 ONE_OF_A_KIND: Final = frozenset(
-    {"uid", "name", "addresses", "removed_addresses", "removed_policies"}
+    {
+        "uid",
+        "name",
+        "addresses",
+        "removed_addresses",
+        "removed_policies",
+        "removed_configuration",
+    }
 )
 """Fields whose values rarely repeat: to remember them would cost more than it saves."""
 

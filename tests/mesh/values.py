@@ -47,6 +47,7 @@ from mesh.wire.feed import (
     Certificate,
     CertificateFailed,
     CertificateWanted,
+    Configured,
     Drain,
     Drained,
     ForgetCertificate,
@@ -179,6 +180,7 @@ POLICIES = st.builds(
 IDENTITIES = st.builds(Identity, WORD, WORD, WORD)
 PODS = st.builds(PodInfo, TEXT, TEXT, TEXT, TEXT)
 WHOLE = st.integers(0, 2**60)
+CONFIGURED = st.builds(Configured, TEXT, st.binary(max_size=50))
 DELTAS = st.builds(
     StateDelta,
     WHOLE,
@@ -188,6 +190,8 @@ DELTAS = st.builds(
     few(SERVICES),
     few(POLICIES),
     few(TEXT),
+    few(TEXT),
+    few(CONFIGURED),
     few(TEXT),
 )
 MESSAGES = st.one_of(

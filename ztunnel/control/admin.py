@@ -21,7 +21,7 @@ from mesh.runtime.control.store import Store
 from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.http_server import Request, Response, text
 from mesh.runtime.processes.orders import Quit
-from mesh.wire.feed import SetLogLevel
+from mesh.wire.feed import Configured, SetLogLevel
 from mesh.wire.feed_answers import CONNECTIONS, LiveConnection, read_connections
 from ztunnel.config import Config
 from ztunnel.control.config_dump import (
@@ -233,6 +233,8 @@ async def _state_json(store: Store) -> dict[str, Json]:
                 services.append(resource)
             case Authorization():
                 policies.append(resource)
+            case Configured():
+                pass  # a node proxy asks for none
     workloads.sort(key=lambda one: one.uid)
     services.sort(key=lambda one: one.key)
     policies.sort(key=lambda one: one.key)

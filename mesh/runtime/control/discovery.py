@@ -20,14 +20,16 @@ from mesh.runtime.control.control_plane import ControlPlane
 from mesh.runtime.control.retries import Retries
 from mesh.runtime.control.store import Store
 from mesh.runtime.grpc_bridge.client import GrpcFailedError, GrpcStream, Method
+from mesh.wire.configuration import CONFIGURATION_TYPE, configuration_from_bytes
 from mesh.wire.discovery_client import (
     ADDRESS_TYPE,
+    AUTHORIZATION_TYPE,
     METHOD,
     DiscoveryClient,
     Offered,
     decode_response,
 )
-from mesh.wire.feed import StateDelta
+from mesh.wire.feed import Configured, StateDelta
 from mesh.wire.feed_codec import Resource
 from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
 
@@ -46,6 +48,18 @@ SILENCE_S: Final = 5.0
 """After so long without word about a type, what we have of it is taken for current."""
 
 log = logging.getLogger(__name__)
+
+
+def _configured(octets: bytes, name: str) -> Configured:
+    configuration_from_bytes(octets, name)  # nothing that a worker could not read
+    return Configured(name, octets)
+
+
+READERS: Final[Mapping[str, Callable[[bytes, str], Resource]]] = {
+    ADDRESS_TYPE: address_from_bytes,
+    AUTHORIZATION_TYPE: authorization_from_bytes,
+    CONFIGURATION_TYPE: _configured,
+}
 
 
 @dataclass(slots=True)
@@ -219,9 +233,7 @@ async def read_all(
 
     Cancellation: nothing changes.
     """
-    read: Callable[[bytes, str], Resource] = (
-        address_from_bytes if type_url == ADDRESS_TYPE else authorization_from_bytes
-    )
+    read = READERS[type_url]
     resources: dict[str, Resource] = {}
     rejected: dict[str, str] = {}
     for position, one in enumerate(offered):

@@ -18,7 +18,7 @@ import trio
 
 from mesh.errors import MeshError, PeerError
 from mesh.runtime.bell import Bell
-from mesh.runtime.control.store import TYPES, Store
+from mesh.runtime.control.store import Store
 from mesh.wire.feed_codec import decode_resource
 from mesh.wire.feed_fields import RESOURCES
 from mesh.wire.pack import Packed, pack, unpack
@@ -174,7 +174,9 @@ class Saver:
             patience_s = math.inf
             if store.version != saved:
                 version = store.version
-                state = LastGood(self._clock(), version, store.octets(), _copied(versions()))
+                state = LastGood(
+                    self._clock(), version, store.octets(), _copied(versions(), store.types)
+                )
                 if await self._save(state):
                     saved = version
                 else:
@@ -212,5 +214,7 @@ class Saver:
             raise
 
 
-def _copied(versions: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    return {type_url: dict(versions.get(type_url, {})) for type_url in TYPES}
+def _copied(
+    versions: Mapping[str, Mapping[str, str]], types: tuple[str, ...]
+) -> dict[str, dict[str, str]]:
+    return {type_url: dict(versions.get(type_url, {})) for type_url in types}

@@ -15,8 +15,9 @@ from typing import Final
 
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
+from mesh.wire.configuration import CONFIGURATION_TYPE
 from mesh.wire.discovery_client import ADDRESS_TYPE, AUTHORIZATION_TYPE
-from mesh.wire.feed import StateDelta
+from mesh.wire.feed import Configured, StateDelta
 from mesh.wire.feed_codec import (
     Resource,
     decode_resource,
@@ -26,6 +27,12 @@ from mesh.wire.feed_codec import (
 )
 
 TYPES: Final = (ADDRESS_TYPE, AUTHORIZATION_TYPE)
+"""What a node proxy asks for."""
+WAYPOINT_TYPES: Final = (ADDRESS_TYPE, CONFIGURATION_TYPE)
+"""What a waypoint asks for."""
+ORDER: Final = (AUTHORIZATION_TYPE, CONFIGURATION_TYPE, ADDRESS_TYPE)
+"""How a worker hears of everything: first how to treat connections, then who there is."""
+
 MAX_KEPT_OCTETS: Final = 8 * 1024 * 1024
 """Of the packets of recent changes."""
 
@@ -44,17 +51,24 @@ class Step:
 class Store:
     """The state as the control process has it."""
 
-    def __init__(self, before: int, max_kept_octets: int = MAX_KEPT_OCTETS) -> None:
+    def __init__(
+        self,
+        before: int,
+        max_kept_octets: int = MAX_KEPT_OCTETS,
+        types: tuple[str, ...] = TYPES,
+    ) -> None:
         """Begin empty.
 
         Args:
             before: a number below that of the first version.
             max_kept_octets: of the packets of recent changes.
+            types: of the resources that are kept.
         """
         self._max_kept_octets = max_kept_octets
+        self.types = types
         self.version = 0
         self._newest = before
-        self._octets: dict[str, dict[str, bytes]] = {type_url: {} for type_url in TYPES}
+        self._octets: dict[str, dict[str, bytes]] = {type_url: {} for type_url in types}
         self._steps: deque[Step] = deque()
         self._kept_octets = 0
 
@@ -67,7 +81,7 @@ class Store:
         """Begin with an earlier process's version instead of empty."""
         self.version = version
         self._newest = max(self._newest, version)
-        for type_url in TYPES:
+        for type_url in self.types:
             self._octets[type_url] = dict(octets.get(type_url, {}))
 
     def apply(
@@ -76,7 +90,7 @@ class Store:
         """Change resources of one type: the next version, unless nothing changes.
 
         Args:
-            type_url: one of TYPES.
+            type_url: one of `types`.
             resources: by their names in discovery.
             removed: names; unknown ones are ignored.
 
@@ -113,15 +127,16 @@ class Store:
         if before and (changed or gone):
             self._newest += 1
             self.version = self._newest
-        is_policy = type_url == AUTHORIZATION_TYPE
         delta = StateDelta(
             self.version,
             last=True,
             workloads=tuple(one for one in changed if isinstance(one, Workload)),
             services=tuple(one for one in changed if isinstance(one, Service)),
             policies=tuple(one for one in changed if isinstance(one, Authorization)),
-            removed_addresses=() if is_policy else tuple(gone),
-            removed_policies=tuple(gone) if is_policy else (),
+            configuration=tuple(one for one in changed if isinstance(one, Configured)),
+            removed_addresses=tuple(gone) if type_url == ADDRESS_TYPE else (),
+            removed_policies=tuple(gone) if type_url == AUTHORIZATION_TYPE else (),
+            removed_configuration=tuple(gone) if type_url == CONFIGURATION_TYPE else (),
         )
         if before != self.version:
             self._keep(Step(before, self.version, tuple(state_packets(delta))))
@@ -163,9 +178,9 @@ class Everything:
     octets: Mapping[str, tuple[bytes, ...]]
 
     def resources(self) -> Iterator[Resource]:
-        """Each resource, policies first: whoever decides by it never misses one."""
-        for type_url in (AUTHORIZATION_TYPE, ADDRESS_TYPE):
-            yield from (decode_resource(octets) for octets in self.octets[type_url])
+        """Each resource, in the ORDER of types."""
+        for type_url in ORDER:
+            yield from (decode_resource(octets) for octets in self.octets.get(type_url, ()))
 
     def packets(self) -> Iterator[tuple[bytes, ...]]:
         """Packets that replace whatever a worker has, a slice at a time."""
@@ -180,6 +195,7 @@ class Everything:
                         workloads=tuple(one for one in piece if isinstance(one, Workload)),
                         services=tuple(one for one in piece if isinstance(one, Service)),
                         policies=tuple(one for one in piece if isinstance(one, Authorization)),
+                        configuration=tuple(one for one in piece if isinstance(one, Configured)),
                     )
                 )
             )

@@ -21,7 +21,7 @@ from mesh.wire.feed_codec import (
     state_packets,
 )
 from mesh.wire.pack import pack
-from tests.mesh.values import DELTAS, MESSAGES, POLICIES, SERVICES, WORKLOADS
+from tests.mesh.values import CONFIGURED, DELTAS, MESSAGES, POLICIES, SERVICES, WORKLOADS
 from tests.mesh.worlds import delta, pod, policy, service
 
 
@@ -61,10 +61,10 @@ def test_a_damaged_packet_is_a_message_or_an_error_of_ours(
         (13,),
         (13, 1, 2),
         (13, "1"),
-        (0, 1, True, False, (1,), (), (), (), ()),
-        (0, 1, True, False, (("uid",),), (), (), (), ()),
-        (0, 1, True, False, (), (), (), (1,), ()),
-        (0, 1, True, False, (), (), (), "ab", ()),
+        (0, 1, True, False, (1,), (), (), (), (), (), ()),
+        (0, 1, True, False, (("uid",),), (), (), (), (), (), ()),
+        (0, 1, True, False, (), (), (), (1,), (), (), ()),
+        (0, 1, True, False, (), (), (), "ab", (), (), ()),
         (1, ("uid", "name", 1, "account")),
         (6, "soon"),
         None,
@@ -77,7 +77,7 @@ def test_what_has_not_the_shape_of_a_message_is_refused(value: object) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=50)
-@given(st.one_of(WORKLOADS, SERVICES, POLICIES))
+@given(st.one_of(WORKLOADS, SERVICES, POLICIES, CONFIGURED))
 def test_a_resource_alone_comes_back(resource: Resource) -> None:
     assert decode_resource(encode_resource(resource)) == resource
 
@@ -139,6 +139,8 @@ def joined(packets: list[bytes]) -> StateDelta:
                 "policies",
                 "removed_addresses",
                 "removed_policies",
+                "configuration",
+                "removed_configuration",
             )
         ),
     )

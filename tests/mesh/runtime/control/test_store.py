@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.runtime.control.store import SLICE, Store
+from mesh.runtime.control.store import SLICE, WAYPOINT_TYPES, Store
 from mesh.state.world import World
+from mesh.wire.configuration import CONFIGURATION_TYPE
 from mesh.wire.discovery_client import ADDRESS_TYPE, AUTHORIZATION_TYPE
-from mesh.wire.feed import StateDelta
+from mesh.wire.feed import Configured, StateDelta
 from mesh.wire.feed_codec import Resource, decode, resource_name
 from tests.ztunnel.control.world import policy, service, workload
 
@@ -154,3 +155,22 @@ def test_steps_and_everything_lead_to_the_same_state(
     assert sorted(w.uid + str(w.addresses) for w in follower.workloads()) == sorted(
         w.uid + str(w.addresses) for w in other.workloads()
     )
+
+
+def test_a_waypoints_configuration_is_fed_in_versions_like_the_rest() -> None:
+    store = Store(before=100, types=WAYPOINT_TYPES)
+    store.apply(ADDRESS_TYPE, named(workload("a")), ())
+    routes = (Configured("Route/a", b"1"), Configured("Route/b", b"1"))
+    store.apply(CONFIGURATION_TYPE, named(*routes), ())
+    store.begin()
+    whole = [decode(packet) for packets in store.everything().packets() for packet in packets]
+    kinds = [
+        "configuration" if part.configuration else "workloads" if part.workloads else ""
+        for part in whole
+        if isinstance(part, StateDelta)
+    ]
+    assert [kind for kind in kinds if kind] == ["configuration", "workloads"]
+    changed = store.apply(CONFIGURATION_TYPE, named(Configured("Route/a", b"2")), ("Route/b",))
+    assert changed.configuration == (Configured("Route/a", b"2"),)
+    assert changed.removed_configuration == ("Route/b",)
+    assert (changed.removed_addresses, changed.removed_policies) == ((), ())
