@@ -38,6 +38,9 @@ WORKLOAD_UNKNOWN: Final = "route_workload_unknown"
 MISMATCH: Final = "route_ip_mismatch"
 """A CONNECT for another address than the pod's, whose waypoint this pod is not."""
 
+NOT_OFFERED: Final = "route_not_offered"
+"""A CONNECT to the node proxy itself, for another port than that of its metrics."""
+
 NO_SERVICE: Final = "route_no_service"
 """A CONNECT for a hostname that no service has (that this pod may see)."""
 

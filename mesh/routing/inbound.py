@@ -19,6 +19,7 @@ from mesh.routing.codes import (
     NO_SERVICE,
     NO_VIP,
     NOT_CONNECT,
+    NOT_OFFERED,
     SELF_CALL,
     WORKLOAD_UNKNOWN,
 )
@@ -64,6 +65,7 @@ def admit(
     near: SocketAddress,
     *,
     loopback: bool = True,
+    only_port: int = 0,
 ) -> Dial | Refusal:
     """Decide about one CONNECT.
 
@@ -73,6 +75,7 @@ def admit(
         headers: the request's.
         near: the address that the peer's TCP connection came to.
         loopback: whether an application behind a PROXY header is dialled at the loopback.
+        only_port: the only port that is offered; 0 offers all.
     """
     if headers.get(b":method") != b"CONNECT" or b":protocol" in headers:
         return Refusal(400, "expected method CONNECT", NOT_CONNECT)
@@ -87,7 +90,10 @@ def admit(
         found = _by_hostname(world, local, *authority)
     if isinstance(found, Refusal):
         return found
-    return _behind_tunnel(_Request(world, local, headers, near, loopback), found)
+    decision = _behind_tunnel(_Request(world, local, headers, near, loopback), found)
+    if only_port and isinstance(decision, Dial) and decision.connect_to.port != only_port:
+        return Refusal(403, f"only port {only_port} is offered here", NOT_OFFERED)
+    return decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from ztunnel.config import Config, Mode
 from ztunnel.control.identities import LocalIdentities
 from ztunnel.control.local_state import LocalState
 from ztunnel.control.node import node_of
+from ztunnel.control.own_pod import OWN_NETNS, OwnPod
 from ztunnel.control.pod_link import PodLink, PodsWanted
 from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
@@ -44,7 +45,6 @@ GREETED_S: Final = 2.0
 """Workers are asked for the pods that they serve before the node agent is."""
 
 NOT_HERE: Final = "no workload of this node has this identity"
-OWN_NETNS: Final = Path("/proc/self/ns/net")
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Control:
         self.store = Store(before=round(time.time() * 1000))
         self.pods = Pods(self.bell)
         self.workers = PodWorkers(self.bell)
+        self._own_pod = OwnPod(config, self.pods)
         self._identities = LocalIdentities(config.node_name, config.trust_domain, self.pods)
         self.certificates = Certificates(
             _fetch_of(config), self.workers.certificate_failed, self.bell, chance, time.time
@@ -117,8 +118,10 @@ class Control:
             for type_url, resources in self._local.by_type().items():
                 self.store.apply(type_url, resources, ())
             self.store.begin()
-        workloads = self.store.everything().resources()
-        self._identities.look_at(one for one in workloads if isinstance(one, Workload))
+        known = self.store.everything().resources()
+        workloads = [one for one in known if isinstance(one, Workload)]
+        self._identities.look_at(workloads)
+        self._own_pod.look_at(workloads)
 
     def _start_discovery(self, services: trio.Nursery) -> None:
         if not self.config.xds.address:
@@ -141,6 +144,7 @@ class Control:
 
     def _changed(self, delta: StateDelta) -> None:
         self._identities.apply(delta)
+        self._own_pod.apply(delta)
         if self.is_current:
             self.last_good = None
         self.bell.ring()

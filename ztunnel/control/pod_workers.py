@@ -7,6 +7,7 @@ import trio
 from mesh.errors import UnavailableError
 from mesh.runtime.control.workers import Workers
 from ztunnel.control.pod_link import PodLink
+from ztunnel.control.pods import OWN_UID
 
 RETRY_S: Final = 5.0
 """How often a pod that could not be served is tried again."""
@@ -50,8 +51,9 @@ class PodWorkers(Workers[PodLink]):
         return any(link.listening.get(uid) == "" for link in self.links)
 
     def failed_pods(self) -> set[str]:
-        """Uids of pods where some worker could not listen."""
-        return {uid for link in self.links for uid, error in link.listening.items() if error}
+        """Uids of enrolled pods where some worker could not listen."""
+        failed = {uid for link in self.links for uid, error in link.listening.items() if error}
+        return failed - {OWN_UID}
 
     def _all_listen(self, uid: str) -> bool:
         return bool(self.links) and all(link.listening.get(uid) == "" for link in self.links)

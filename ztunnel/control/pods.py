@@ -7,10 +7,14 @@ counts as well.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from mesh.runtime.bell import Bell
 from mesh.runtime.netns import netns_id
 from mesh.wire.feed import PodInfo
+
+OWN_UID: Final = "sluice/own"
+"""Of the pod that the node proxy itself runs in. No pod of Kubernetes has such a uid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Pods:
         """All pods to be served."""
         return tuple(self._held.values())
 
+    @property
+    def enrolled(self) -> tuple[HeldPod, ...]:
+        """All but the node proxy's own."""
+        return tuple(pod for uid, pod in self._held.items() if uid != OWN_UID)
+
     def get(self, uid: str) -> HeldPod | None:
         """By uid."""
         return self._held.get(uid)
@@ -69,12 +78,13 @@ class Pods:
         """Do not serve this pod any more; one that is not known is fine."""
         if (old := self._held.pop(uid, None)) is not None:
             os.close(old.netns)
-            self.went += 1
+            self.went += uid != OWN_UID
             self._bell.ring()
 
     def settle(self, told: Iterable[str]) -> list[str]:
-        """These are all: others go. Returns the uids of those."""
-        gone = [uid for uid in self._held if uid not in set(told)]
+        """These are all, but for our own: others go. Returns the uids of those."""
+        stay = {*told, OWN_UID}
+        gone = [uid for uid in self._held if uid not in stay]
         for uid in gone:
             self.remove(uid)
         self.is_settled = True
@@ -88,5 +98,5 @@ class Pods:
 
     def _put(self, info: PodInfo, netns: int) -> None:
         self._held[info.uid] = HeldPod(info, netns, netns_id(netns))
-        self.came += 1
+        self.came += info.uid != OWN_UID
         self._bell.ring()

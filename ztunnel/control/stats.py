@@ -100,7 +100,7 @@ class Stats:
         counts = {
             "active_proxy_count": (
                 "Pods that are served (unstable).",
-                len(pods.held) - len(failed),
+                len(pods.enrolled) - len(failed),
             ),
             "pending_proxy_count": ("Pods that wait to be served (unstable).", len(failed)),
         }

@@ -105,9 +105,16 @@ class Inbound:
     """The HBONE server side of one pod."""
 
     def __init__(
-        self, context: Context, local: LocalWorkload, way: Way, flows: Flows, spawn: Spawn
+        self,
+        context: Context,
+        local: LocalWorkload,
+        way: Way,
+        flows: Flows,
+        spawn: Spawn,
+        only_port: int = 0,
     ) -> None:
-        """Serve tunnels to the pod."""
+        """Serve tunnels to the pod; with `only_port`, nothing else of it."""
+        self._only_port = only_port
         self._context = context
         self._local = local
         self._way = way
@@ -198,6 +205,7 @@ class Inbound:
                 request.headers,
                 request.near,
                 loopback=self._context.config.localhost_app_tunnel,
+                only_port=self._only_port,
             )
             if isinstance(decision, Refusal):
                 raise ConnectInvalidError(decision)

@@ -1,6 +1,7 @@
 """One enrolled pod: its listeners, its tunnels, and everything that lives and ends with it."""
 
 import os
+from collections.abc import Mapping
 
 import trio
 
@@ -25,6 +26,9 @@ SPOOFING: dict[int, bool] = {
 }
 """Our ports in a pod, and whether what comes there is carried on from its client's address."""
 
+OWN: dict[int, bool] = {HBONE_PORT: False}
+"""The same in the node proxy's own pod: nothing is captured there."""
+
 
 class Pod:
     """A pod that this worker serves until `stop`; `serve_pod` makes it."""
@@ -47,7 +51,7 @@ class Pod:
         spoofs = all(each.transparent for each in listeners if SPOOFING[each.port])
         way = Way(netns, context.config.keepalive, context.config.packet_mark, spoofs)
         self._outbound = Outbound(context, local, way, self.flows, spawn)
-        self._inbound = Inbound(context, local, way, self.flows, spawn)
+        self._inbound = Inbound(context, local, way, self.flows, spawn, info.only_port)
         passthrough = Passthrough(context, local, way, self.flows, spawn)
         serves: dict[int, Serve] = {
             OUTBOUND_PORT: self._outbound.serve,
@@ -121,7 +125,7 @@ async def serve_pod(
     Cancellation: as `stop`.
     """
     try:
-        listeners = _listen(context, netns)
+        listeners = _listen(context, netns, OWN if info.only_port else SPOOFING)
         async with trio.open_nursery() as nursery:
             pod = Pod(context, info, netns, listeners, nursery.start_soon)
             task_status.started(pod)
@@ -135,11 +139,11 @@ async def serve_pod(
         os.close(netns)
 
 
-def _listen(context: Context, netns: int) -> list[sockets.Listener]:
+def _listen(context: Context, netns: int, ports: Mapping[int, bool]) -> list[sockets.Listener]:
     listeners: list[sockets.Listener] = []
     config = context.config
     try:
-        for port, spoofing in SPOOFING.items():
+        for port, spoofing in ports.items():
             # Without marks no rule would bring the replies to a client's address back to us.
             wanted = spoofing and (config.packet_mark is not None or bool(config.enable_orig_src))
             listeners.append(sockets.listen(netns, port, config, spoofing=wanted))

@@ -51,7 +51,7 @@ class Profiles:
         self._is_taken = False
 
     async def page(self, request: Request) -> Response:
-        """One of PATHS: collapsed stacks of `?seconds=` (1 to 300, 10) at `?frequency=` (1 to 1000, 100).
+        """One of PATHS: stacks of `?seconds=` (1 to 300, 10) at `?frequency=` (1 to 1000, 100).
 
         Cancellation: workers look on until their time is over, for nobody.
         """

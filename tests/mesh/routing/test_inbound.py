@@ -282,3 +282,12 @@ def test_a_caller_of_another_network_came_by_a_gateway(header: bytes, expected: 
     local = pod("server", "10.0.0.2", network="west")
     decision = dial(ask(world(local), "10.0.0.2:80", local, x_forwarded_network=header))
     assert decision.from_gateway is expected
+
+
+def test_where_only_one_port_is_offered_all_others_are_refused() -> None:
+    headers = {b":method": b"CONNECT", b":authority": b"10.0.0.2:15020"}
+    decision = admit(world(SERVER), SERVER, headers, NEAR, only_port=15020)
+    assert dial(decision).connect_to == at("10.0.0.2:15020")
+    headers[b":authority"] = b"10.0.0.2:15000"
+    decision = admit(world(SERVER), SERVER, headers, NEAR, only_port=15020)
+    assert refusal(decision) == (403, "route_not_offered")

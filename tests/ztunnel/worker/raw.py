@@ -4,7 +4,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Self
+from typing import Protocol, Self
 
 import h2.config
 import h2.connection
@@ -13,13 +13,19 @@ from OpenSSL import SSL
 
 from mesh.runtime import tls
 from tests.pki import Issued
-from tests.ztunnel.worker.town import SECONDS, Town, TownPod
+from tests.ztunnel.worker.town import SECONDS, Town
+
+
+class Place(Protocol):
+    """From where one may dial."""
+
+    def dial(self, host: str, port: int) -> socket.socket: ...
 
 
 class RawPeer:
     """A client of a pod's 15008."""
 
-    def __init__(self, source: TownPod, host: str, papers: Issued, roots: bytes) -> None:
+    def __init__(self, source: Place, host: str, papers: Issued, roots: bytes) -> None:
         """Connect from a pod that is not captured, and shake hands.
 
         Raises:
