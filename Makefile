@@ -67,8 +67,8 @@ docs: setup  ## write the pages that come from the code
 	$(BIN)/python scripts/write-reference
 
 .PHONY: proto
-proto: setup-test  ## generate mesh/proto from its .proto files
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. mesh/proto/*.proto
+proto: setup-test  ## generate the messages' code from the .proto files
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. mesh/proto/*.proto sluice/lab/proto/*.proto
 
 .PHONY: lock
 lock: setup-test  ## resolve the dependencies anew

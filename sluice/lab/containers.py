@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ from mesh.errors import MeshError
 from mesh.model.fields import Part
 from mesh.model.kubernetes import KubernetesObject
 from mesh.runtime.backoff import doubling
-from sluice.lab import echo
+from sluice.lab.echo import __main__ as echo
+from sluice.lab.echo.settings import MODULES, READY
 from sluice.lab.environment import expanded, variables_of
 from sluice.lab.errors import PodRefusedError
 from sluice.lab.files import RESOLV_CONF, FileMount
 from sluice.lab.home import LAB_VARIABLE, Home
-from sluice.lab.images import is_echo
+from sluice.lab.images import image_name, is_echo
 from sluice.lab.objects import Objects
 from sluice.lab.pod_run import ContainerRun, PodRun
 from sluice.lab.probes import ask, listens
@@ -60,8 +62,9 @@ def _launch(
     words = container.texts("command") + container.texts("args")
     passed_on: tuple[int, ...] = ()
     if not container.items("command") and is_echo(container.text("image")):
-        # No site packages: the echo needs none, and starts in a third of the time.
-        words = [sys.executable, "-SEI", str(Path(echo.__file__))]
+        # No site packages: the echo finds what it needs itself, and starts in a third of the time.
+        image = image_name(container.text("image"))
+        words = [sys.executable, "-SEI", str(Path(echo.__file__)), image, *container.texts("args")]
         variables = _echo_variables(variables, pod, passed)
         passed_on = (passed,)
     folders = write_volumes(home, pod, means.objects)
@@ -80,7 +83,12 @@ def _launch(
 
 def _echo_variables(variables: dict[str, str], pod: KubernetesObject, ready: int) -> dict[str, str]:
     known = {"NAMESPACE": pod.key.namespace, "POD_NAME": pod.key.name, "SERVICE_NAME": ""}
-    return {**known, **variables, echo.READY_VARIABLE: str(ready)}
+    return {**known, **variables, READY: str(ready), MODULES: _module_folders()}
+
+
+def _module_folders() -> str:
+    ours = str(Path(echo.__file__).parents[3])
+    return os.pathsep.join({ours, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
 async def run_container(means: Means, run: PodRun, pod: KubernetesObject, container: Part) -> None:

@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from mesh.model.fields import Part
+from sluice.lab.echo.settings import ADVANCED, BASIC
 
-_LATER_MODES: Final = ("GRPC_ECHO_SERVER", "UDP_ECHO_SERVER")
-_LATER_VARIABLES: Final = (
-    "TLS_SERVER_CERT", "TLS_SERVER_PRIVKEY", "TLS_SERVER_PRIV_KEY", "TLS_CLIENT_CACERTS",
-)  # fmt: skip
-_LATER: Final = "comes with the waypoints, and is not there yet: this echo speaks HTTP and TCP"
+_OWN: Final = "sluice/echo"
 
 
 def _repository(image: str) -> str:
@@ -17,27 +14,24 @@ def _repository(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
+def image_name(image: str) -> str:
+    """Which built-in image this is: BASIC, ADVANCED, or empty for none."""
+    if image.partition("@")[0].partition(":")[0] == _OWN:
+        return BASIC
+    return next((name for name in (BASIC, ADVANCED) if _repository(image).endswith(name)), "")
+
+
 def is_echo(image: str) -> bool:
     """Whether an image is the built-in echo server."""
-    path = image.partition("@")[0]
-    return _repository(image).endswith("echo-basic") or path.partition(":")[0] == "sluice/echo"
+    return bool(image_name(image))
 
 
 def image_problem(container: Part) -> Iterator[str]:
     """Why a container cannot run here: a sentence each."""
     image = container.text("image")
-    if container.items("command"):
-        return
-    if is_echo(image):
-        for variable in container.parts("env"):
-            if variable.text("name") in (*_LATER_MODES, *_LATER_VARIABLES):
-                yield from variable.invalid("name", f"{variable.text('name')} {_LATER}").problems
-    elif _repository(image).endswith("echo-advanced"):
-        mend = f"{image}: echo-advanced comes with the waypoints, and is not there yet"
-        yield from container.invalid("image", mend).problems
-    else:
+    if not container.items("command") and not is_echo(image):
         mend = (
-            f"is missing: the lab has no images but echo-basic and sluice/echo, so {image!r} needs "
-            "a command, which runs as a process of this machine"
+            f"is missing: the lab has no images but {BASIC}, {ADVANCED} and {_OWN}, so {image!r} "
+            "needs a command, which runs as a process of this machine"
         )
         yield from container.invalid("command", mend).problems

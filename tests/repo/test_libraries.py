@@ -11,7 +11,12 @@ from tests.repo.tree import PACKAGES, dotted, imports, modules
 HOME: dict[str, tuple[str, ...]] = {
     "trio": ("mesh.runtime.*", "ztunnel.*", "waypoint.*", "cni.*", "controlplane.*", "sluice.*"),
     "outcome": ("mesh.runtime.*",),
-    "cryptography": ("mesh.runtime.tls*", "mesh.runtime.certificates*", "controlplane.*"),
+    "cryptography": (
+        "mesh.runtime.tls*",
+        "mesh.runtime.certificates*",
+        "controlplane.*",
+        "sluice.lab.echo.certificate",
+    ),
     "OpenSSL": (
         "mesh.runtime.tls*",
         "mesh.runtime.relay*",
@@ -20,11 +25,17 @@ HOME: dict[str, tuple[str, ...]] = {
     ),
     "pyroute2": ("mesh.runtime.netlink*",),
     "grpc": ("mesh.runtime.grpc_bridge*", "mesh.proto.*"),
-    "google": ("mesh.proto.*", "mesh.wire.*", "mesh.runtime.*", "controlplane.*"),
+    "google": (
+        "mesh.proto.*",
+        "mesh.wire.*",
+        "mesh.runtime.*",
+        "controlplane.*",
+        "sluice.lab.echo.*",
+    ),
     "msgpack": ("mesh.wire.pack",),
     "hpack": ("mesh.wire.http2*",),
     "yaml": ("mesh.runtime.manifests*", "ztunnel.*", "controlplane.*", "sluice.*"),
-    "jwt": ("controlplane.*",),
+    "jwt": ("controlplane.*", "waypoint.worker.tokens"),
     "dns": ("mesh.wire.*", "mesh.runtime.*", "ztunnel.*", "sluice.lab*"),
     "prometheus_client": (
         "mesh.runtime.*",
@@ -35,6 +46,8 @@ HOME: dict[str, tuple[str, ...]] = {
     ),
     "typer": ("*.__main__", "*.cli*", "sluice.*"),
     "rich": ("sluice.*",),
+    "h2": ("sluice.lab.echo.http2",),
+    "wsproto": ("sluice.lab.echo.websockets",),
     "inotify_simple": ("mesh.runtime.manifests*",),
     "re2": ("mesh.routing.http.patterns",),
     # Not libraries, but as sharp: an interpreter-wide effect has one home.

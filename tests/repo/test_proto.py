@@ -1,4 +1,4 @@
-"""The code in mesh/proto is what its .proto files give."""
+"""The generated code is what the .proto files give."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from grpc_tools import protoc
 
-from tests.repo.tree import ROOT
+from tests.repo.tree import GENERATED, ROOT
 
-SOURCES = sorted(path.relative_to(ROOT) for path in (ROOT / "mesh" / "proto").glob("*.proto"))
+SOURCES = sorted(
+    path.relative_to(ROOT) for folder in GENERATED for path in (ROOT / folder).glob("*.proto")
+)
 
 
 @pytest.fixture(scope="module")

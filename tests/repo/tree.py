@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+GENERATED = ("mesh/proto", "sluice/lab/proto")
 PACKAGES = ("mesh", "ztunnel", "waypoint", "cni", "controlplane", "sluice")
 
 
@@ -25,10 +26,10 @@ def tracked() -> tuple[Path, ...]:
 
 
 def modules(*, generated: bool = False) -> Iterator[Path]:
-    """The Python files of the packages; generated ones (mesh/proto) only when asked for."""
+    """The Python files of the packages; those in folders of generated code only when asked for."""
     for path in tracked():
         is_ours = path.suffix == ".py" and path.parts[0] in PACKAGES
-        if is_ours and (generated or path.parts[:2] != ("mesh", "proto")):
+        if is_ours and (generated or str(path.parent) not in GENERATED):
             yield path
 
 

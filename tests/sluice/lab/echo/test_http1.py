@@ -1,51 +1,29 @@
-"""The echo server, as a process of its own on loopback."""
+"""HTTP/1.1 of the echo server."""
 
 import http.client
 import json
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from sluice.lab import echo
-
-WHO = {"NAMESPACE": "shop", "POD_NAME": "web-1", "SERVICE_NAME": "web"}
-
-
-@contextmanager
-def server(log: Path, more: Mapping[str, str], port_variable: str) -> Iterator[int]:
-    """A running echo server: its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    readable, writable = os.pipe()
-    words = [sys.executable, "-SEI", str(Path(echo.__file__))]
-    variables = {**WHO, **more, port_variable: str(port), echo.READY_VARIABLE: str(writable)}
-    with log.open("wb") as out:
-        process = subprocess.Popen(words, env=variables, stdout=out, pass_fds=(writable,))
-    os.close(writable)
-    try:
-        assert os.read(readable, 1) == b"\n"
-        yield port
-    finally:
-        os.close(readable)
-        process.kill()
-        process.wait()
+from tests.sluice.lab.echo.servers import Running, basic
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("echo") / "log"
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Running]]:
+    with basic(tmp_path_factory.mktemp("echo") / "log", {}) as found:
+        yield found.http, found.server
 
 
 @pytest.fixture(scope="module")
-def port(log: Path) -> Iterator[int]:
-    with server(log, {}, "HTTP_PORT") as found:
-        yield found
+def port(made: tuple[int, Running]) -> int:
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def server(made: tuple[int, Running]) -> Running:
+    return made[1]
 
 
 @pytest.fixture
@@ -69,7 +47,7 @@ def test_it_answers_with_what_it_was_asked(client: http.client.HTTPConnection) -
     assert answer["headers"]["X-Some-Thing"] == ["1"]
     assert "Host" not in answer["headers"]
     assert (answer["namespace"], answer["pod"], answer["service"]) == ("shop", "web-1", "web")
-    assert answer["httpPort"] == os.fspath(str(client.port))
+    assert answer["httpPort"] == str(client.port)
 
 
 def test_it_sets_the_headers_that_it_is_told_to(client: http.client.HTTPConnection) -> None:
@@ -104,23 +82,13 @@ def test_one_connection_serves_many_requests_of_all_kinds(
     assert json.loads(client.getresponse().read())["path"] == "/last"
 
 
-@pytest.mark.parametrize("path", ["/ws", "/retry/a?uuid=1&succeedAfter=2"])
-def test_what_it_does_not_do_yet_is_no_answer_of_200(
-    client: http.client.HTTPConnection, path: str
-) -> None:
-    client.request("GET", path)
-    response = client.getresponse()
-    response.read()
-    assert response.status == 501
-
-
-def test_it_writes_down_who_asked(client: http.client.HTTPConnection, log: Path) -> None:
+def test_it_writes_down_who_asked(client: http.client.HTTPConnection, server: Running) -> None:
     client.request("GET", "/written")
     client.getresponse().read()
     host, port = client.sock.getsockname()
 
     line = f"Echoing back request made to /written to client ({host}:{port})"
-    assert line in log.read_text().splitlines()
+    assert line in server.lines()
 
 
 @pytest.mark.parametrize(
@@ -136,24 +104,48 @@ def test_garbage_ends_its_own_connection_only(
     assert client.getresponse().status == 200
 
 
-def test_in_tcp_mode_it_speaks_first_and_answers_words(tmp_path: Path) -> None:
-    with (
-        server(tmp_path / "log", {"TCP_ECHO_SERVER": "1"}, "TCP_PORT") as port,
-        socket.create_connection(("127.0.0.1", port), 5) as end,
-        end.makefile("rw") as lines,
-    ):
-        assert lines.readline() == "Gateway API Test TCP Server\n"
-        for word, answer in (("PING", "PONG"), ("IS_TLS", "false")):
-            lines.write(f"{word}\n")
-            lines.flush()
-            assert lines.readline() == f"{answer}\n"
-        lines.write("TEST\n")
-        lines.flush()
-        assert json.loads(lines.readline())["pod"] == "web-1"
+def retry(client: http.client.HTTPConnection, query: str) -> int:
+    """The status of one request to `/retry`; 0 when the connection is reset."""
+    try:
+        client.request("GET", f"/retry/a?{query}")
+        response = client.getresponse()
+        response.read()
+    except ConnectionResetError:
+        client.close()
+        return 0
+    return response.status
+
+
+def test_the_first_requests_of_each_id_fail_with_the_status_that_is_asked(
+    client: http.client.HTTPConnection,
+) -> None:
+    for who in ("one", "two"):
+        query = f"uuid={who}&succeedAfter=2&responseCode=503"
+        assert [retry(client, query) for _ in range(4)] == [503, 503, 200, 200]
+
+
+def test_without_a_status_the_first_requests_end_in_a_reset(
+    client: http.client.HTTPConnection,
+) -> None:
+    query = "uuid=three&succeedAfter=2&delayRetry=1ms"
+    assert [retry(client, query) for _ in range(3)] == [0, 0, 200]
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("1s", 1.0), ("1m30s", 90.0), ("250ms", 0.25), ("soon", 0.0)]
+    ("target", "status"),
+    [
+        ("/retry/a", 400),
+        ("/retry/a?uuid=9&succeedAfter=2&responseCode=x", 400),
+        ("/status/abc", 400),
+        ("/?delay=soon", 500),
+        ("/ws", 400),
+        ("/health", 200),
+    ],
 )
-def test_durations_are_read_as_go_writes_them(text: str, expected: float) -> None:
-    assert echo.seconds(text) == pytest.approx(expected)
+def test_what_makes_no_sense_has_a_status_too(
+    client: http.client.HTTPConnection, target: str, status: int
+) -> None:
+    client.request("GET", target)
+    response = client.getresponse()
+    assert response.read()
+    assert response.status == status

@@ -1,0 +1,1 @@
+"""The built-in echo server: answers with what it was asked, as the public ones do."""

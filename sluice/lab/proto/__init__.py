@@ -1,0 +1,1 @@
+"""Messages of the echo services that other people's clients call; the code is generated."""
