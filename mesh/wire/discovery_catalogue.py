@@ -14,10 +14,11 @@ from typing import Final
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from mesh.proto import discovery_pb2
+from mesh.wire.configuration import CONFIGURATION_TYPE
 
 ADDRESS_TYPE: Final = "type.googleapis.com/istio.workload.Address"
 AUTHORIZATION_TYPE: Final = "type.googleapis.com/istio.security.Authorization"
-TYPES: Final = (ADDRESS_TYPE, AUTHORIZATION_TYPE)
+TYPES: Final = (ADDRESS_TYPE, AUTHORIZATION_TYPE, CONFIGURATION_TYPE)
 
 VERSION_OCTETS: Final = 8
 RESOURCES_TAG: Final = b"\x12"
@@ -40,6 +41,8 @@ class Resource:
     """Where it runs, when it is a workload."""
     services: tuple[str, ...] = ()
     """Names of the services that it serves: who asks for one of them is told of it too."""
+    waypoints: frozenset[str] = frozenset()
+    """`namespace/name` of the Gateways that a configuration is for."""
 
     @property
     def framed_with_aliases(self) -> bytes:
@@ -143,6 +146,11 @@ class Catalogue:
         """Who runs on a node."""
         return _index((r.node, r) for r in self.resources.values() if r.node)
 
+    @cached_property
+    def by_waypoint(self) -> Mapping[str, list[Resource]]:
+        """What is for a Gateway, by `namespace/name`."""
+        return _index((name, r) for r in self.resources.values() for name in r.waypoints)
+
 
 def _index(pairs: Iterable[tuple[str, Resource]]) -> dict[str, list[Resource]]:
     found: dict[str, list[Resource]] = {}
@@ -156,9 +164,15 @@ def difference(older: Mapping[str, Resource], newer: Mapping[str, Resource]) -> 
     changed = []
     for name, resource in newer.items():
         before = older.get(name)
-        if before is not resource and (before is None or before.version != resource.version):
+        if before is not resource and not _is_same(before, resource):
             changed.append(resource)
     return Difference(tuple(changed), tuple(name for name in older if name not in newer))
+
+
+def _is_same(before: Resource | None, now: Resource) -> bool:
+    if before is None or before.version != now.version:
+        return False
+    return before.waypoints == now.waypoints
 
 
 def successor(previous: Catalogue, resources: Mapping[str, Resource]) -> Catalogue:

@@ -55,6 +55,44 @@ class Everything:
         return {name: resource.version for name, resource in self._sent.resources.items()}
 
 
+class ForWaypoint:
+    """What is for one Gateway. There is no choosing: a name is answered, and changes nothing."""
+
+    with_aliases = False
+
+    def __init__(self, waypoint: str, versions: Mapping[str, str]) -> None:
+        """Begin with what the client says that it has; `waypoint` is `namespace/name`."""
+        self._waypoint = waypoint
+        self._have = dict(versions)
+        self._again: set[str] = set()
+
+    def subscribe(self, names: Iterable[str]) -> bool:
+        """Owe an answer for single names, sent before or not; whether there is any."""
+        self._again.update(names)
+        return bool(self._again)
+
+    def unsubscribe(self, names: Iterable[str]) -> bool:
+        """Nothing: what is for it, it gets."""
+        self._again.difference_update(names)
+        return False
+
+    def take(self, catalogue: Catalogue) -> Difference:
+        """What the client lacks of it now; counts as sent from then on."""
+        wanted = {r.name: r for r in catalogue.by_waypoint.get(self._waypoint, ())}
+        again, self._again = self._again, set()
+        changed = tuple(
+            r for n, r in wanted.items() if self._have.get(n) != r.version or n in again
+        )
+        removed = {name: None for name in self._have if name not in wanted}
+        removed |= {name: None for name in sorted(again) if name not in wanted}
+        self._have = {name: resource.version for name, resource in wanted.items()}
+        return Difference(changed, tuple(removed))
+
+    def versions(self) -> dict[str, str]:
+        """What the client has, by name."""
+        return dict(self._have)
+
+
 class Named:
     """The workloads of the client's own node, and what it asks for by name or `network/IP`.
 

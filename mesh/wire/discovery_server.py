@@ -6,8 +6,11 @@
 3. A response is sent when something differs, or when an answer is owed: to the first request of a
    type, and to a name that was asked for.
 4. A policy is sent before the workloads that name it, and removed after them: a workload that
-   names a policy which its proxy does not know is closed, and that would cut live connections.
-5. A client that breaks the protocol ends its own stream: the error is raised to the caller.
+   names a policy which its proxy does not know is closed, and that would cut live connections. So
+   is configuration: a waypoint knows how to treat a service before it hears that it serves it.
+5. Only waypoints are told configuration, and each only what is for its own Gateway. Which that is
+   the shell has to see to: by the first request it is only what the client says.
+6. A client that breaks the protocol ends its own stream: the error is raised to the caller.
 """
 
 from collections.abc import Mapping
@@ -19,6 +22,7 @@ from google.protobuf.message import DecodeError
 from mesh.errors import PeerError
 from mesh.model.address import AddressInvalidError, parse_ip
 from mesh.proto import discovery_pb2
+from mesh.wire.configuration import CONFIGURATION_TYPE
 from mesh.wire.discovery_catalogue import (
     ADDRESS_TYPE,
     AUTHORIZATION_TYPE,
@@ -26,11 +30,16 @@ from mesh.wire.discovery_catalogue import (
     Difference,
     Published,
 )
-from mesh.wire.discovery_interest import Everything, Named
+from mesh.wire.discovery_interest import Everything, ForWaypoint, Named
 
 ALL: Final = "*"
-ORDER: Final = (AUTHORIZATION_TYPE, ADDRESS_TYPE)
-KINDS: Final = frozenset({"ztunnel", "waypoint"})
+ORDER: Final = (AUTHORIZATION_TYPE, CONFIGURATION_TYPE, ADDRESS_TYPE)
+WAYPOINT: Final = "waypoint"
+KINDS: Final[Mapping[str, frozenset[str]]] = {
+    "ztunnel": frozenset({AUTHORIZATION_TYPE, ADDRESS_TYPE}),
+    WAYPOINT: frozenset({CONFIGURATION_TYPE, ADDRESS_TYPE}),
+}
+"""Kinds of clients, and which types each must have asked for to know all that it needs."""
 MAX_NAMES: Final = 100_000
 """Single names that one stream may ask for."""
 MAX_NAME_LENGTH: Final = 1024
@@ -56,10 +65,23 @@ class ClientNode:
     pod: str
     namespace: str
     node_name: str
+    kind: str = "ztunnel"
+    gateway: str = ""
+    """The name of a waypoint's Gateway, which is in its namespace."""
+
+    @property
+    def waypoint(self) -> str:
+        """`namespace/name` of a waypoint's Gateway; empty for other kinds."""
+        return f"{self.namespace}/{self.gateway}" if self.kind == WAYPOINT else ""
 
     @classmethod
-    def parse(cls, node_id: str, node_name: str) -> "ClientNode":
+    def parse(cls, node_id: str, node_name: str, gateway: str = "") -> "ClientNode":
         """Read a node id.
+
+        Args:
+            node_id: as above.
+            node_name: of the metadata.
+            gateway: of the metadata.
 
         Raises:
             DiscoveryRequestInvalidError: not of this form, or of a kind that we do not serve.
@@ -76,7 +98,9 @@ class ClientNode:
             raise DiscoveryRequestInvalidError(f"node id with the address {ip[:60]!r}") from None
         if not (dot and pod and namespace):
             raise DiscoveryRequestInvalidError(f"node id without POD.NAMESPACE: {node_id[:200]!r}")
-        return cls(node_id, pod, namespace, node_name)
+        if kind == WAYPOINT and not gateway:
+            raise DiscoveryRequestInvalidError("a waypoint without GATEWAY_NAME in its metadata")
+        return cls(node_id, pod, namespace, node_name, kind, gateway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +126,7 @@ class _Subscription:
     """One type on one stream."""
 
     type_url: str
-    interest: Everything | Named
+    interest: Everything | Named | ForWaypoint
     owed: bool = True
     """An answer is due even when nothing differs."""
     taken: Catalogue | None = None
@@ -149,6 +173,8 @@ class DiscoveryStream:
             self.node = _node_of(request)
         if request.type_url not in self.published.catalogues:
             raise DiscoveryRequestInvalidError(f"unknown type {request.type_url[:200]!r}")
+        if request.type_url == CONFIGURATION_TYPE and not self.node.waypoint:
+            raise DiscoveryRequestInvalidError("configuration is for waypoints only")
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:
             self._subscriptions[request.type_url] = self._subscribed(self.node, request)
@@ -164,6 +190,10 @@ class DiscoveryStream:
         unwanted = set(request.resource_names_unsubscribe)
         _check_names(wanted)
         versions = dict(request.initial_resource_versions)
+        if request.type_url == CONFIGURATION_TYPE:
+            configuration = ForWaypoint(node.waypoint, versions)
+            configuration.subscribe(wanted - {ALL})
+            return _Subscription(request.type_url, configuration)
         if (not wanted and not unwanted) or ALL in wanted - unwanted:
             everything = Everything(versions)
             everything.subscribe(wanted - {ALL})
@@ -205,7 +235,7 @@ class DiscoveryStream:
             subscription = self._subscriptions.get(type_url)
             if subscription is None or subscription.nonce:
                 continue
-            if type_url == ADDRESS_TYPE and not self._is_current(AUTHORIZATION_TYPE):
+            if type_url == ADDRESS_TYPE and not all(map(self._is_current, ORDER[:-1])):
                 continue
             response = self._respond(subscription)
             if response is not None:
@@ -230,7 +260,7 @@ class DiscoveryStream:
         return self._encoded(subscription, owed)
 
     def _take(self, subscription: _Subscription) -> Difference:
-        """What is to be sent now; removals of policies wait until the workloads have been told."""
+        """What is to be sent now; removals of other types wait until addresses have been told."""
         catalogue = self.published.catalogues[subscription.type_url]
         if catalogue is subscription.taken and not subscription.owed:
             owed = Difference()
@@ -242,7 +272,7 @@ class DiscoveryStream:
         changed = {resource.name for resource in owed.changed}
         waiting = (name for name in subscription.deferred if name not in changed)
         removed = tuple(dict.fromkeys((*waiting, *owed.removed)))
-        if subscription.type_url == AUTHORIZATION_TYPE and not self._is_current(ADDRESS_TYPE):
+        if subscription.type_url != ADDRESS_TYPE and not self._is_current(ADDRESS_TYPE):
             subscription.deferred = removed
             return Difference(owed.changed)
         subscription.deferred = ()
@@ -273,9 +303,9 @@ class DiscoveryStream:
     def acknowledged_generation(self) -> int:
         """The newest generation of which the client has acknowledged everything that concerns it.
 
-        0 until it has asked for every type that there is.
+        0 until it has asked for every type that a client of its kind needs.
         """
-        if self._subscriptions.keys() != self.published.catalogues.keys():
+        if self.node is None or not KINDS[self.node.kind] <= self._subscriptions.keys():
             return 0
         return min(subscription.acknowledged for subscription in self._subscriptions.values())
 
@@ -292,8 +322,12 @@ class DiscoveryStream:
 
 def _node_of(request: discovery_pb2.DeltaDiscoveryRequest) -> ClientNode:
     fields: Mapping[str, object] = dict(request.node.metadata)
-    node_name = fields.get("NODE_NAME")
-    return ClientNode.parse(request.node.id, node_name if isinstance(node_name, str) else "")
+    node_name, gateway = (_text(fields.get(name)) for name in ("NODE_NAME", "GATEWAY_NAME"))
+    return ClientNode.parse(request.node.id, node_name, gateway)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _check_names(names: set[str]) -> None:
