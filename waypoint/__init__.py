@@ -1,0 +1,1 @@
+"""The waypoint: an L7 proxy that applies Gateway API routes."""
