@@ -49,3 +49,12 @@ NO_PORT: Final = "route_no_port"
 
 NO_VIP: Final = "route_no_vip"
 """The application wants to be told which address was called, and the service has none."""
+
+DESTINATION_UNKNOWN: Final = "route_destination_unknown"
+"""A CONNECT to a waypoint for an address that neither a service nor a workload has."""
+
+NOT_OURS: Final = "route_not_this_waypoint"
+"""A CONNECT to a waypoint for a destination that another waypoint (or none) stands before."""
+
+WAYPOINT_UNTOLD: Final = "route_waypoint_untold"
+"""A CONNECT to a waypoint that the control plane has not told which destinations are its own."""

@@ -79,7 +79,7 @@ def admit(
     """
     if headers.get(b":method") != b"CONNECT" or b":protocol" in headers:
         return Refusal(400, "expected method CONNECT", NOT_CONNECT)
-    authority = _parsed(headers.get(b":authority", b""))
+    authority = authority_of(headers.get(b":authority", b""))
     if authority is None:
         return Refusal(400, "the authority is no address with a port", AUTHORITY_INVALID)
     if local is None:
@@ -115,7 +115,7 @@ class _Target:
     """The called address and port; None for a hostname without an address."""
 
 
-def _parsed(octets: bytes) -> SocketAddress | tuple[str, int] | None:
+def authority_of(octets: bytes) -> SocketAddress | tuple[str, int] | None:
     """`ip:port`, `[v6]:port` or `hostname:port`."""
     text = octets.decode("latin-1")
     try:
@@ -201,7 +201,7 @@ def _behind_tunnel(request: _Request, target: _Target) -> Dial | Refusal:
             ip = LOOPBACK_V4 if len(request.near.ip) == 4 else LOOPBACK_V6
             connect_to = SocketAddress(ip, port)
     service = target.service or likely_service(
-        request.world, request.local, _forwarded_host(request.headers)
+        request.world, request.local, forwarded_host(request.headers)
     )
     return Dial(destination, connect_to, service, proxy_target, _is_from_gateway(request))
 
@@ -213,7 +213,7 @@ def _is_from_gateway(request: _Request) -> bool:
     )
 
 
-def _forwarded_host(headers: Mapping[bytes, bytes]) -> str:
+def forwarded_host(headers: Mapping[bytes, bytes]) -> str:
     """The service that the caller says it called: a hint, and no more."""
     for part in headers.get(b"forwarded", b"").decode("latin-1").split(";"):
         name, _, value = part.strip().partition("=")

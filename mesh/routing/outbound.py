@@ -60,6 +60,7 @@ __all__ = [
     "PlainTcp",
     "Refused",
     "choose",
+    "reach",
 ]
 
 
@@ -140,18 +141,7 @@ class _Choice:
             and not is_gateway(self.world, waypoint, self.source)
         ):
             return self._to_waypoint(waypoint, None)
-        expected = identities_of(endpoint.service) | {workload.identity}
-
-        def directly(ip: Ip) -> PlainTcp | Hbone:
-            target = SocketAddress(ip, endpoint.port)
-            match workload.protocol:
-                case TunnelProtocol.HBONE:
-                    tunnel = SocketAddress(ip, HBONE_PORT)
-                    return Hbone(tunnel, str(target), expected, workload, endpoint.service)
-                case TunnelProtocol.NONE:
-                    return PlainTcp(target, workload, endpoint.service)
-
-        return _at_address(endpoint, self.destination.ip, directly)
+        return reach(endpoint, self.destination.ip)
 
     def _to_waypoint(self, waypoint: GatewayAddress, addressed: Service | None) -> Decision:
         found = find_gateway(self.world, waypoint, self.source, Purpose.WAYPOINT, self.chance)
@@ -194,6 +184,28 @@ class _Choice:
 
         wanted = wanted_ip(workload.network_gateway, self.destination.ip)
         return _at_address(found, wanted, by_gateway)
+
+
+def reach(endpoint: Endpoint, wanted: Ip) -> Decision:
+    """To an endpoint of our own network, as it wants to be reached, with no waypoint before it.
+
+    Args:
+        endpoint: the workload, and where it listens.
+        wanted: the address that was called: it is taken if it is the endpoint's, else one like it.
+    """
+    workload = endpoint.workload
+    expected = identities_of(endpoint.service) | {workload.identity}
+
+    def directly(ip: Ip) -> PlainTcp | Hbone:
+        target = SocketAddress(ip, endpoint.port)
+        match workload.protocol:
+            case TunnelProtocol.HBONE:
+                tunnel = SocketAddress(ip, HBONE_PORT)
+                return Hbone(tunnel, str(target), expected, workload, endpoint.service)
+            case TunnelProtocol.NONE:
+                return PlainTcp(target, workload, endpoint.service)
+
+    return _at_address(endpoint, wanted, directly)
 
 
 def _at_address(

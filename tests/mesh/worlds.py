@@ -41,6 +41,7 @@ def pod(
     serves: Iterable[str] | dict[str, tuple[Port, ...]] = (),
     namespace: str = "shop",
     uid: str = "",
+    account: str = "",
     protocol: TunnelProtocol = TunnelProtocol.HBONE,
     network: str = "",
     hostname: str = "",
@@ -55,13 +56,13 @@ def pod(
     locality: Locality | None = None,
     cluster: str = "Kubernetes",
 ) -> Workload:
-    """A pod with its own account, `spiffe://cluster.local/ns/shop/sa/NAME`."""
+    """A pod with its own account, `spiffe://cluster.local/ns/shop/sa/NAME`, unless one is given."""
     return Workload(
         uid=uid or f"{cluster}//Pod/{namespace}/{name}",
         name=name,
         namespace=namespace,
         addresses=tuple(map(parse_ip, ips)),
-        service_account=name,
+        service_account=account or name,
         protocol=protocol,
         network=network,
         hostname=hostname,
