@@ -16,7 +16,8 @@ from OpenSSL import SSL
 
 from mesh.errors import MeshError, PeerError
 from mesh.model.identity import Identity
-from mesh.runtime.http2_handle import Handle
+from mesh.runtime.http2_handle import Handle, Handles
+from mesh.runtime.http2_pulse import PeerSilentError, Pulse
 from mesh.runtime.http2_sending import RECEIVE_OCTETS, Buffers, Sender
 from mesh.runtime.relay import inner
 from mesh.runtime.relay.reactor import BROKEN, BUDGET_OCTETS, IN, OUT, READ_END, Reactor
@@ -24,13 +25,11 @@ from mesh.wire.http2 import events as happened
 from mesh.wire.http2.connection import Connection
 from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import ErrorCode, Role
-from mesh.wire.http2.keepalive import Due, Keepalive
+from mesh.wire.http2.keepalive import Due
 from mesh.wire.http2.settings import Settings
 from mesh.wire.http2.streams import Stream
 
 CONTROL_LIMIT: Final = 1024 * 1024
-PING_AFTER_SECONDS: Final = 10.0
-PATIENCE_SECONDS: Final = 20.0
 CLIENT_SETTINGS: Final = Settings(max_header_list=16 * 1024)
 SERVER_SETTINGS: Final = Settings(max_header_list=64 * 1024, max_concurrent_streams=200)
 _PING: Final = b"sluice\0\0"
@@ -41,12 +40,6 @@ class PeerStalledError(PeerError):
     """The peer makes us answer, and does not read the answers."""
 
     code = "http2_peer_stalled"
-
-
-class PeerSilentError(PeerError):
-    """The peer does not answer PING."""
-
-    code = "http2_peer_silent"
 
 
 class TunnelBrokenError(PeerError):
@@ -99,12 +92,10 @@ class Tunnel:
         self._http2 = http2
         self._on_stream = on_stream
         self._on_close = on_close
-        self._handles: dict[Handle, Stream] = {}
-        self._waiting: dict[Handle, None] = {}
+        self._handles = Handles()
         self._sender = Sender(buffers, tls, http2)
         self._flush_planned = False
-        self._heard = True
-        self._keepalive: Keepalive | None = None
+        self._pulse = Pulse()
         self.peer = peer
         """Who authenticated on the other side."""
         self.closed = False
@@ -144,19 +135,13 @@ class Tunnel:
 
     def hand_over(self, stream: Stream, handle: Handle) -> None:
         """From now on this handle hears of the stream."""
-        if isinstance(stream.handle, Handle):
-            self._handles.pop(stream.handle, None)
-        stream.handle = handle
-        self._handles[handle] = stream
+        self._handles.put(stream, handle)
         if self.closed:
             handle.lost()
 
     def forget(self, handle: Handle) -> None:
         """The stream's owner is done with it."""
-        stream = self._handles.pop(handle, None)
-        self._waiting.pop(handle, None)
-        if stream is not None and stream.handle is handle:
-            stream.handle = None
+        self._handles.forget(handle)
         self._close_when_unused()
 
     def _close_when_unused(self) -> None:
@@ -193,11 +178,11 @@ class Tunnel:
     def wait(self, handle: Handle) -> None:
         """Tell this handle once when `reserve` may succeed again."""
         if not self.closed:
-            self._waiting[handle] = None
+            self._handles.wait(handle)
 
     def is_waiting(self, handle: Handle) -> bool:
         """Whether `wait` was called and `writable` was not yet."""
-        return handle in self._waiting
+        return self._handles.is_waiting(handle)
 
     def end(self, stream: Stream) -> None:
         """Half-close."""
@@ -224,19 +209,12 @@ class Tunnel:
         """Every few seconds: PING a peer that was silent, give up when it stays so."""
         if self.closed:
             return
-        if self._keepalive is None:
-            self._keepalive = Keepalive(
-                idle_s=PING_AFTER_SECONDS, patience_s=PATIENCE_SECONDS, last_heard=now
-            )
-        if self._heard:
-            self._heard = False
-            self._keepalive.heard(now)
-        match self._keepalive.on_time(now):
+        match self._pulse.due(now):
             case Due.PING:
                 self._http2.ping(_PING)
                 self.plan_flush()
             case Due.GIVE_UP:
-                self._lose(PeerSilentError(f"no answer to PING within {PATIENCE_SECONDS:g} s"))
+                self._lose(PeerSilentError())
             case Due.NOTHING:
                 pass
 
@@ -289,7 +267,7 @@ class Tunnel:
         while not self.closed:
             filled, status = inner.read_tls(self._tls, buffer)
             if filled:
-                self._heard = True
+                self._pulse.heard = True
                 self._receive(buffer.view[:filled])
                 budget -= filled
             if status == inner.DRAINED:
@@ -361,16 +339,12 @@ class Tunnel:
     def _window_opened(self, stream: Stream | None) -> None:
         if stream is None:
             self._wake()
-        elif isinstance(stream.handle, Handle) and stream.handle in self._waiting:
-            del self._waiting[stream.handle]
-            stream.handle.writable()
+        elif isinstance(stream.handle, Handle):
+            self._handles.wake(stream.handle)
 
     def _wake(self) -> None:
-        if self.closed or self._sender.status != inner.DONE:
-            return
-        waiting, self._waiting = self._waiting, {}
-        for handle in waiting:
-            handle.writable()
+        if not self.closed and self._sender.status == inner.DONE:
+            self._handles.wake_all()
 
     # Sending.
 
@@ -402,8 +376,5 @@ class Tunnel:
         self._reactor.unregister(self._socket.fileno())
         self._sender.drop()
         self._socket.close()
-        handles, self._handles = self._handles, {}
-        self._waiting.clear()
-        for handle in handles:
-            handle.lost()
+        self._handles.lose()
         self._on_close(self, reason)

@@ -9,11 +9,9 @@ import trio
 import trio.testing
 
 from mesh.errors import MeshError
+from mesh.runtime.http2_pulse import PATIENCE_SECONDS, PING_AFTER_SECONDS, PeerSilentError
 from mesh.runtime.http2_transport import (
     CONTROL_LIMIT,
-    PATIENCE_SECONDS,
-    PING_AFTER_SECONDS,
-    PeerSilentError,
     PeerStalledError,
     Tunnel,
     TunnelBrokenError,
@@ -322,9 +320,9 @@ async def test_a_silent_peer_is_pinged_and_its_answer_keeps_it(ends: Ends) -> No
     for _ in range(5):
         ends.client.tick(now)
         now += PING_AFTER_SECONDS
-        ends.client._heard = False
+        ends.client._pulse.heard = False
         ends.client.tick(now)
-        while not ends.client._heard:
+        while not ends.client._pulse.heard:
             await trio.lowlevel.checkpoint()
         now += PATIENCE_SECONDS
     ends.client.tick(now)

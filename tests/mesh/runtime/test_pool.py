@@ -156,7 +156,7 @@ async def test_a_full_tunnel_comes_back_when_a_stream_ends(dialler: Dialler) -> 
     assert pool.ready(key()) is None
     second = await pool.tunnel(key())
     assert second is not first
-    first.abandon(first._handles[handles[0]], handles[0])
+    first.abandon(first._handles._streams[handles[0]], handles[0])
     assert pool.ready(key()) is first
 
 
@@ -198,7 +198,7 @@ async def test_evicted_tunnels_take_no_new_stream_and_keep_their_own(dialler: Di
     assert pool.ready(key("pod-2")) is other
     assert not tunnel.closed
     assert not handle.gone
-    tunnel.abandon(tunnel._handles[handle], handle)
+    tunnel.abandon(tunnel._handles._streams[handle], handle)
     assert tunnel.closed
 
 
@@ -207,7 +207,7 @@ async def test_an_evicted_tunnel_is_still_kept_alive(dialler: Dialler) -> None:
     use(tunnel)
     dialler.pool.evict({"pod-1"}, lambda _key: False)
     dialler.pool.tick()
-    assert tunnel._keepalive is not None
+    assert tunnel._pulse._keepalive is not None
 
 
 async def test_a_tunnel_in_the_making_that_is_evicted_is_given_to_nobody(dialler: Dialler) -> None:
