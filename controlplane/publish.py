@@ -1,9 +1,10 @@
 """From the manifests to what is told: translated, and each resource encoded once for all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controlplane.pods import PodReader, Pods
+from controlplane.translate.built import Told
 from controlplane.translate.settings import Settings
 from controlplane.translate.translation import Changed, Translation
 from controlplane.translate.world import Translator
@@ -13,6 +14,7 @@ from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 from mesh.runtime.manifests import Snapshot
+from mesh.wire.configuration import CONFIGURATION_TYPE, configuration_to_bytes
 from mesh.wire.discovery_catalogue import (
     ADDRESS_TYPE,
     AUTHORIZATION_TYPE,
@@ -60,9 +62,11 @@ class Publisher:
         translation = translator.update(snapshot.objects)
         addresses = _addresses(known[ADDRESS_TYPE], translation)
         policies = _policies(known[AUTHORIZATION_TYPE], translation)
+        configuration = _configuration(known[CONFIGURATION_TYPE], translation)
         catalogues = {
             ADDRESS_TYPE: successor(before[ADDRESS_TYPE], addresses),
             AUTHORIZATION_TYPE: successor(before[AUTHORIZATION_TYPE], policies),
+            CONFIGURATION_TYPE: successor(before[CONFIGURATION_TYPE], configuration),
         }
         self._last = Publication(
             Published(snapshot.generation, catalogues),
@@ -104,6 +108,27 @@ def _policies(before: Mapping[str, Resource], translation: Translation) -> Mappi
     for name in sorted(changed.put_policies):
         resources[name] = policy_resource(translation.policies[name])
     return resources
+
+
+def _configuration(
+    before: Mapping[str, Resource], translation: Translation
+) -> Mapping[str, Resource]:
+    changed = translation.changed
+    if not (changed.put_configuration or changed.removed_configuration):
+        return before
+    resources = dict(before)
+    for name in changed.removed_configuration:
+        resources.pop(name, None)
+    for name in sorted(changed.put_configuration):
+        resources[name] = configuration_resource(translation.configuration[name])
+    return resources
+
+
+def configuration_resource(told: Told) -> Resource:
+    """What some waypoints are told, under its name."""
+    octets = configuration_to_bytes(told.value)
+    made = make_resource(CONFIGURATION_TYPE, told.key, octets)
+    return replace(made, waypoints=told.waypoints)
 
 
 def workload_resource(workload: Workload) -> Resource:

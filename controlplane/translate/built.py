@@ -6,8 +6,24 @@ from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
+from mesh.wire.configuration import Configuration, configuration_name
 
-Value = Workload | Service | Authorization
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A value that only waypoints are told, and which of them are."""
+
+    value: Configuration
+    waypoints: frozenset[str] = frozenset()
+    """`namespace/name` of their Gateways."""
+
+    @property
+    def key(self) -> str:
+        """What discovery calls it."""
+        return configuration_name(self.value)
+
+
+Value = Workload | Service | Authorization | Told
 
 
 @dataclass(slots=True)

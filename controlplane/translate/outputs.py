@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from controlplane.translate.built import Built, Value
+from controlplane.translate.built import Built, Told, Value
 from controlplane.translate.translation import Changed, Translation
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
 
-ValueT = TypeVar("ValueT", Workload, Service, Authorization)
+ValueT = TypeVar("ValueT", Workload, Service, Authorization, Told)
 
 
 @dataclass(slots=True)
@@ -79,6 +79,7 @@ class Outputs:
         self._workloads = _Table[Workload]()
         self._services = _Table[Service]()
         self._policies = _Table[Authorization]()
+        self._configuration = _Table[Told]()
         self._problems = _Notes[tuple[str, ...]]()
         self._statuses = _Notes[Mapping[str, Json]]()
         self._made = _Notes[tuple[KubernetesObject, ...]]()
@@ -106,12 +107,17 @@ class Outputs:
             case Authorization(key=name):
                 self._policies.set(name, value)
                 return name
+            case Told(key=name):
+                self._configuration.set(name, value)
+                return name
 
     def _drop(self, sort: type[Value], name: str) -> None:
         if sort is Workload:
             self._workloads.drop(name)
         elif sort is Service:
             self._services.drop(name)
+        elif sort is Told:
+            self._configuration.drop(name)
         else:
             self._policies.drop(name)
 
@@ -120,10 +126,12 @@ class Outputs:
         workloads, put_workloads, removed_workloads = self._workloads.show()
         services, put_services, removed_services = self._services.show()
         policies, put_policies, removed_policies = self._policies.show()
+        configuration, put_configuration, removed_configuration = self._configuration.show()
         return Translation(
             workloads=workloads,
             services=services,
             policies=policies,
+            configuration=configuration,
             problems=self._problems.show(),
             statuses=self._statuses.show(),
             objects=self._objects(),
@@ -134,6 +142,8 @@ class Outputs:
                 removed_workloads,
                 removed_services,
                 removed_policies,
+                put_configuration,
+                removed_configuration,
             ),
         )
 

@@ -1,8 +1,9 @@
-"""What a translation gives: everything that node proxies are told, and what is wrong."""
+"""What a translation gives: everything that proxies are told, and what is wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controlplane.translate.built import Told
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
@@ -19,6 +20,8 @@ class Changed:
     removed_workloads: frozenset[str] = frozenset()
     removed_services: frozenset[str] = frozenset()
     removed_policies: frozenset[str] = frozenset()
+    put_configuration: frozenset[str] = frozenset()
+    removed_configuration: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,9 @@ class Translation:
 
     policies: Mapping[str, Authorization] = field(default_factory=dict)
     """By `namespace/name`; those that come from PeerAuthentications too."""
+
+    configuration: Mapping[str, Told] = field(default_factory=dict)
+    """What waypoints are told beside; by its name in discovery."""
 
     problems: Mapping[ObjectKey, tuple[str, ...]] = field(default_factory=dict)
     """What is wrong with an object: `FIELD: what is wrong: what to do`, for its status."""
