@@ -15,6 +15,15 @@ from mesh.model.workload import Service, Workload
 from mesh.runtime import logs
 from mesh.runtime.control import profiles
 from mesh.runtime.control.certificates import Certificates
+from mesh.runtime.control.config_dump import (
+    Json,
+    certificate_json,
+    moment,
+    no_certificate_json,
+    policy_json,
+    service_json,
+    workload_json,
+)
 from mesh.runtime.control.last_good import LastGood
 from mesh.runtime.control.profiles import Profiles
 from mesh.runtime.control.store import Store
@@ -24,15 +33,6 @@ from mesh.runtime.processes.orders import Quit
 from mesh.wire.feed import Configured, SetLogLevel
 from mesh.wire.feed_answers import CONNECTIONS, LiveConnection, read_connections
 from ztunnel.config import Config
-from ztunnel.control.config_dump import (
-    Json,
-    certificate_json,
-    moment,
-    no_certificate_json,
-    policy_json,
-    service_json,
-    workload_json,
-)
 from ztunnel.control.config_json import config_json
 from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods

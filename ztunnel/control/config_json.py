@@ -2,8 +2,8 @@
 
 from mesh.model.identity import Identity
 from mesh.model.names import HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT, OWN_PORTS
+from mesh.runtime.control.config_dump import Json
 from ztunnel.config import Config, Mode
-from ztunnel.control.config_dump import Json
 
 
 def config_json(config: Config, workers: int) -> dict[str, Json]:

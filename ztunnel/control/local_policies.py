@@ -13,7 +13,7 @@ from mesh.model.policy import (
     StringMatch,
     StringMatchKind,
 )
-from ztunnel.control import words
+from mesh.runtime.control import words
 from ztunnel.control.strict import Fields, whole
 
 MAX_PORT: Final = 65_535

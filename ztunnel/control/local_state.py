@@ -24,10 +24,10 @@ from mesh.model.workload import (
     WeightedWaypoint,
     Workload,
 )
+from mesh.runtime.control import words
 from mesh.wire.discovery_client import ADDRESS_TYPE, AUTHORIZATION_TYPE
 from mesh.wire.feed_codec import Resource, resource_name
 from ztunnel.config import Config
-from ztunnel.control import words
 from ztunnel.control.local_policies import read_policy
 from ztunnel.control.strict import Fields, whole
 

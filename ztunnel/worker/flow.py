@@ -30,9 +30,7 @@ from mesh.policy.authorize import ConnectionFacts, Verdict
 from mesh.runtime.http2_transport import TunnelBrokenError
 from mesh.runtime.relay.plain import Ending, SocketRelay
 from mesh.runtime.relay.stream import StreamRelay
-from ztunnel.worker.connections import Live
-from ztunnel.worker.context import Context
-from ztunnel.worker.failures import (
+from mesh.runtime.worker.failures import (
     BugError,
     ConnectionDrainedError,
     PolicyChangedError,
@@ -41,6 +39,8 @@ from ztunnel.worker.failures import (
     describe,
     flag_of,
 )
+from ztunnel.worker.connections import Live
+from ztunnel.worker.context import Context
 
 Relay = SocketRelay | StreamRelay
 TurnAway = Callable[[BaseException], None]

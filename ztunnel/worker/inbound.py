@@ -27,6 +27,12 @@ from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
 from mesh.runtime.worker import sockets
 from mesh.runtime.worker.dial import ConnectFailedError, Dial, Way, source_for
+from mesh.runtime.worker.failures import (
+    ConnectInvalidError,
+    PolicyDeniedError,
+    code_of,
+    describe,
+)
 from mesh.runtime.worker.secure import secure
 from mesh.wire import hbone, proxy_protocol
 from mesh.wire.http2.events import Headers
@@ -34,12 +40,6 @@ from mesh.wire.http2.frames import ErrorCode, Role
 from mesh.wire.http2.streams import Stream
 from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
-from ztunnel.worker.failures import (
-    ConnectInvalidError,
-    PolicyDeniedError,
-    code_of,
-    describe,
-)
 from ztunnel.worker.flow import Flow, Flows
 from ztunnel.worker.local import LocalWorkload
 

@@ -31,6 +31,7 @@ from mesh.runtime.pool import DestinationChangedError, Limits, Pool, PoolKey
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
 from mesh.runtime.worker import sockets
 from mesh.runtime.worker.dial import ConnectTimedOutError, Dial, Way, dial
+from mesh.runtime.worker.failures import HboneBlockedError, RouteRefusedError, SelfCallError
 from mesh.runtime.worker.pending import UNSERVED, Pending
 from mesh.runtime.worker.secure import secure
 from mesh.wire import hbone
@@ -40,7 +41,6 @@ from mesh.wire.http2.frames import Role
 from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
 from ztunnel.worker.double import DoubleTunnel
-from ztunnel.worker.failures import HboneBlockedError, RouteRefusedError, SelfCallError
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
 

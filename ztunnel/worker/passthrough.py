@@ -9,9 +9,9 @@ from mesh.policy.authorize import ConnectionFacts
 from mesh.routing.inbound import likely_service
 from mesh.runtime.worker import sockets
 from mesh.runtime.worker.dial import Dial, Way, source_for
+from mesh.runtime.worker.failures import SelfCallError
 from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
-from ztunnel.worker.failures import SelfCallError
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
 

@@ -27,9 +27,9 @@ from mesh.model.workload import (
     WorkloadStatus,
     WorkloadType,
 )
+from mesh.runtime.control.config_dump import policy_json, service_json, workload_json
 from mesh.wire.discovery_client import ADDRESS_TYPE, AUTHORIZATION_TYPE
 from ztunnel.config import Config
-from ztunnel.control.config_dump import policy_json, service_json, workload_json
 from ztunnel.control.local_state import LocalState, load, parse
 
 WORLD = """

@@ -24,8 +24,8 @@ from mesh.model.workload import (
     Workload,
 )
 from mesh.runtime.certificates import Described, describe
+from mesh.runtime.control import words
 from mesh.wire.feed import Certificate
-from ztunnel.control import words
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 

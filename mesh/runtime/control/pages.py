@@ -1,19 +1,17 @@
-"""The three ports of a node proxy's own namespace."""
+"""The three ports for people and machines that look after a proxy."""
 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
 
 from mesh.errors import ConfigError
-from mesh.runtime.control.supervisor_link import SupervisorLink
-from mesh.runtime.http_server import HttpListenFailedError, listen_http, serve_http
-from ztunnel.control.admin import Admin
-from ztunnel.control.app import Control
-from ztunnel.control.stats import Stats
+from mesh.runtime.http_server import Handler, HttpListenFailedError, listen_http, serve_http
+from mesh.runtime.settings import Ports
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +23,23 @@ EVERYWHERE: Final = ("",)
 
 
 class PortTakenError(ConfigError):
-    """A port of the node proxy's pages cannot be opened."""
+    """A port of a proxy's pages cannot be opened."""
 
     code = "port_taken"
 
 
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What answers on each port."""
+
+    admin: Handler
+    """From the loopback address only."""
+    stats: Handler
+    readiness: Handler
+
+
 @asynccontextmanager
-async def serving(control: Control, supervisor: SupervisorLink) -> AsyncIterator[None]:
+async def serving(ports: Ports, pages: Pages, *, ipv6: bool) -> AsyncIterator[None]:
     """Admin, metrics and readiness pages, for the length of a block.
 
     Raises:
@@ -39,8 +47,6 @@ async def serving(control: Control, supervisor: SupervisorLink) -> AsyncIterator
 
     Cancellation: the pages close with the block.
     """
-    ports = control.config.ports
-    ipv6 = control.config.ipv6_enabled
     admin = await _open("SLUICE_ADMIN_PORT", LOOPBACK, ports.admin, ipv6=ipv6)
     stats = await _open("SLUICE_STATS_PORT", EVERYWHERE, ports.stats, ipv6=ipv6)
     readiness = await _open("SLUICE_READINESS_PORT", EVERYWHERE, ports.readiness, ipv6=ipv6)
@@ -52,13 +58,12 @@ async def serving(control: Control, supervisor: SupervisorLink) -> AsyncIterator
             "readiness": _port(readiness),
         },
     )
-    async with trio.open_nursery() as pages:
-        admin_page = Admin(control, supervisor).page
-        await pages.start(partial(serve_http, admin, admin_page, answer_s=ADMIN_ANSWER_S))
-        await pages.start(serve_http, stats, Stats(control).page)
-        await pages.start(serve_http, readiness, control.readiness.page)
+    async with trio.open_nursery() as servers:
+        await servers.start(partial(serve_http, admin, pages.admin, answer_s=ADMIN_ANSWER_S))
+        await servers.start(serve_http, stats, pages.stats)
+        await servers.start(serve_http, readiness, pages.readiness)
         yield
-        pages.cancel_scope.cancel()
+        servers.cancel_scope.cancel()
 
 
 def _port(listeners: list[trio.SocketListener]) -> int:
