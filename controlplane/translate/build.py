@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from controlplane.translate.build_gateways import build_class, build_gateway
 from controlplane.translate.build_workloads import build_pod, build_service, build_slice
 from controlplane.translate.built import Built
 from controlplane.translate.facts import (
+    ClassFacts,
     Facts,
     GatewayFacts,
     NamespaceFacts,
@@ -14,9 +16,10 @@ from controlplane.translate.facts import (
     ServiceFacts,
     SliceFacts,
 )
+from controlplane.translate.gateway_classes import missing_classes
 from controlplane.translate.read_peers import policy_of, strict_policy
 from controlplane.translate.store import Store
-from controlplane.translate.waypoints import refusal, wanted
+from controlplane.translate.waypoints import choose, wanted
 from mesh.model.address import Ip
 from mesh.model.kubernetes import ObjectKey
 from mesh.model.names import HBONE_PORT
@@ -28,14 +31,16 @@ STATIC: Final = ObjectKey("PeerAuthentication", "", "")
 """The place of the static policy, which belongs to all PeerAuthentications together."""
 
 
+CLASSES: Final = ObjectKey("GatewayClass", "", "")
+"""The place of the GatewayClasses that are made when they are absent."""
+
+
 def build(store: Store, key: ObjectKey, facts: Facts | None) -> Built:
     """What an object becomes; nothing when it is not there."""
     built = Built()
-    if key == STATIC:
-        if store.peers:
-            built.values.append(strict_policy(store.settings))
-        return built
     match facts:
+        case None:
+            _nobodys(store, key, built)
         case PodFacts():
             build_pod(store, facts, built)
         case ServiceFacts():
@@ -46,13 +51,30 @@ def build(store: Store, key: ObjectKey, facts: Facts | None) -> Built:
             _policy(store, facts, built)
         case PeerFacts():
             _peer(store, facts, built)
+        case _:
+            _place(store, facts, built)
+    return built
+
+
+def _nobodys(store: Store, key: ObjectKey, built: Built) -> None:
+    """What belongs to no one object."""
+    if key == STATIC and store.peers:
+        built.values.append(strict_policy(store.settings))
+    elif key == CLASSES:
+        built.objects += missing_classes(store)
+
+
+def _place(store: Store, facts: Facts, built: Built) -> None:
+    match facts:
         case GatewayFacts():
             _network_gateway(facts, built)
+            build_gateway(store, facts, built)
+        case ClassFacts():
+            build_class(facts, built)
         case NamespaceFacts():
             _namespace(store, facts, built)
         case _:
             pass
-    return built
 
 
 # Policies.
@@ -90,10 +112,9 @@ def _peer(store: Store, facts: PeerFacts, built: Built) -> None:
 
 def _namespace(store: Store, facts: NamespaceFacts, built: Built) -> None:
     asked = wanted(facts.labels, facts.key.name)
-    if asked is not None and (
-        problem := refusal(store, store.gateways.get(*asked), asked, facts, "")
-    ):
-        built.problems.append(problem)
+    if asked is not None:
+        choice = choose(store, asked, facts, "", is_own=True)
+        built.problems.extend(problem for problem in (choice.problem,) if problem)
 
 
 def _network_gateway(facts: GatewayFacts, built: Built) -> None:

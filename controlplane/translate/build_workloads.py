@@ -3,12 +3,15 @@
 from dataclasses import replace
 from sys import intern
 
+from controlplane.translate.accounts import account_of
+from controlplane.translate.application_tunnel import application_tunnel
 from controlplane.translate.built import Built
+from controlplane.translate.canaries import canary_of
 from controlplane.translate.facts import NamespaceFacts, PodFacts, ServiceFacts, SliceFacts
 from controlplane.translate.labels import INGRESS_USE_WAYPOINT, SERVICE_NAME
 from controlplane.translate.read_peers import STATIC_STRICT, policy_of
 from controlplane.translate.store import Store
-from controlplane.translate.waypoints import application_tunnel, waypoint_of
+from controlplane.translate.waypoints import waypoint_of
 from mesh.model.names import HBONE_PORT
 from mesh.model.workload import (
     NO_LOCALITY,
@@ -33,7 +36,8 @@ def build_pod(store: Store, facts: PodFacts, built: Built) -> None:
     namespace = facts.key.namespace
     network = store.network
     node = store.nodes.get("", facts.node)
-    waypoint = waypoint_of(store, facts.labels, namespace, "workload")
+    account = facts.workload.service_account
+    waypoint = waypoint_of(store, facts.labels, namespace, "workload", account)
     tunnel, problem = application_tunnel(store, facts.labels, namespace)
     # What a namespace asks for in vain is told once, at the namespace.
     problems = (waypoint.problem if waypoint.is_own else "", problem)
@@ -105,15 +109,20 @@ def build_service(store: Store, facts: ServiceFacts, built: Built) -> None:
     if facts.service is None:
         return
     namespace = store.namespace(facts.key.namespace)
-    waypoint = waypoint_of(store, facts.labels, facts.key.namespace, "service")
-    if waypoint.problem:
-        built.problems.append(waypoint.problem)
+    waypoint = waypoint_of(
+        store, facts.labels, facts.key.namespace, "service", account_of(store, facts)
+    )
+    canary = canary_of(store, facts, waypoint)
+    built.problems.extend(problem for problem in (waypoint.problem, canary.problem) if problem)
+    if canary.condition is not None:
+        built.status = {"conditions": [canary.condition]}
     ingress = facts.labels.get(INGRESS_USE_WAYPOINT, namespace.labels.get(INGRESS_USE_WAYPOINT))
     built.values.append(
         replace(
             facts.service,
             addresses=tuple(NetworkAddress(store.network, ip) for ip in facts.addresses),
             waypoint=waypoint.address,
+            weighted_waypoints=canary.waypoints,
             ingress_use_waypoint=waypoint.address is not None and ingress == "true",
             load_balancing=_balancing(facts.service, facts, namespace),
         )

@@ -10,6 +10,7 @@ from typing import Final
 from mesh.model.address import Ip
 from mesh.model.fields import Part
 from mesh.model.kubernetes import ObjectKey
+from mesh.model.names import HBONE_PORT
 from mesh.model.policy import Authorization
 from mesh.model.workload import (
     LoadBalancing,
@@ -33,6 +34,8 @@ class NamespaceFacts:
     """What its services inherit; None: it says nothing."""
 
     problems: tuple[str, ...] = ()
+    canary_weight: str = ""
+    """As its annotation has it; also for its services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class ServiceFacts:
     """As far as the service alone says it."""
 
     problems: tuple[str, ...] = ()
+    canary_weight: str = ""
+    """As its annotation has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,26 +162,79 @@ class ClassFacts:
     key: ObjectKey
     waypoint_for: str
     inbound_binding: str
+    controller: str = ""
+    is_managed: bool = False
+    """Whether we have made it."""
+    has_parameters: bool = False
     problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerFacts:
+    """A listener of a Gateway."""
+
+    name: str
+    port: int
+    protocol: str
+    allowed: Part
+    """`allowedRoutes.namespaces`."""
+    kinds: tuple[tuple[str, str], ...] | None
+    """Group and kind of the routes that it allows; None: all that its protocol can have."""
+
+    @property
+    def is_hbone(self) -> bool:
+        """Whether it is a waypoint's."""
+        return self.port == HBONE_PORT and self.protocol in ("HBONE", "istio.io/HBONE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayFacts:
-    """A Gateway, as a waypoint or as the gateway of a network."""
+    """A Gateway: a waypoint, the gateway of a network, or another controller's."""
 
     key: ObjectKey
+    uid: str
     class_name: str
     waypoint_for: str
     inbound_binding: str
     ips: tuple[tuple[Ip, str], ...]
+    """Of its status, as written too."""
     hostname: str
+    """Of its status."""
     network: str
     """The network that it leads to; empty: it is no network's gateway."""
 
     account: str
-    allowed: Part
-    """`allowedRoutes.namespaces` of its HBONE listener."""
+    """The service account that it runs as."""
+    has_own_account: bool
+    """Whether an annotation names the account: then it may be there already."""
+    listeners: tuple[ListenerFacts, ...]
+    asked: tuple[tuple[str, str], ...]
+    """Type and value of the addresses that it asks for."""
+    service_name: str
+    """Of what is made for it."""
+    service_type: str
+    for_account: str
+    """The service account whose workloads it is the waypoint of; empty: of no account's."""
+    tells_client_certificate: bool
+    copied_labels: Mapping[str, str]
+    """For what is made for it."""
+    copied_annotations: Mapping[str, str]
+    has_parameters: bool
+    problems: tuple[str, ...] = ()
 
+    @property
+    def hbone(self) -> ListenerFacts | None:
+        """Its first listener for the tunnel."""
+        return next((each for each in self.listeners if each.is_hbone), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ThingFacts:
+    """An object of a kind that is made for Gateways: whose it is."""
+
+    key: ObjectKey
+    managed_by: str
+    """Empty: a user's."""
     problems: tuple[str, ...] = ()
 
 
@@ -198,5 +256,6 @@ Facts = (
     | NodeFacts
     | GatewayFacts
     | ClassFacts
+    | ThingFacts
     | IgnoredFacts
 )

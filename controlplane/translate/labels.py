@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
 from mesh.model.fields import Part
+from mesh.model.names import GATEWAY_CLASS_LABEL, GATEWAY_NAME_LABEL, MANAGED_LABEL
 
 NETWORK: Final = "topology.istio.io/network"
 REGION: Final = "topology.kubernetes.io/region"
@@ -13,16 +14,22 @@ TUNNEL: Final = "networking.istio.io/tunnel"
 TRAFFIC_DISTRIBUTION: Final = "networking.istio.io/traffic-distribution"
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
-GATEWAY_NAME: Final = "gateway.networking.k8s.io/gateway-name"
-MANAGED_BY: Final = "gateway.istio.io/managed"
+GATEWAY_NAME: Final = GATEWAY_NAME_LABEL
+GATEWAY_CLASS: Final = GATEWAY_CLASS_LABEL
+MANAGED_BY: Final = MANAGED_LABEL
 USE_WAYPOINT: Final = "istio.io/use-waypoint"
 USE_WAYPOINT_NAMESPACE: Final = "istio.io/use-waypoint-namespace"
 USE_CANARY: Final = "istio.io/use-waypoint-canary"
+USE_CANARY_NAMESPACE: Final = "istio.io/use-waypoint-canary-namespace"
+CANARY_WEIGHT: Final = "istio.io/use-waypoint-canary-weight"
 FOR_ACCOUNT: Final = "istio.io/for-service-account"
 INGRESS_USE_WAYPOINT: Final = "istio.io/ingress-use-waypoint"
 WAYPOINT_FOR: Final = "istio.io/waypoint-for"
 INBOUND_BINDING: Final = "ambient.istio.io/waypoint-inbound-binding"
 GATEWAY_ACCOUNT: Final = "gateway.istio.io/service-account"
+NAME_OVERRIDE: Final = "gateway.istio.io/name-override"
+SERVICE_TYPE: Final = "networking.istio.io/service-type"
+TELLS_CERTIFICATE: Final = "ambient.istio.io/xfcc-include-client-identity"
 DRY_RUN: Final = "istio.io/dry-run"
 
 ItemT = TypeVar("ItemT")

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controlplane.translate.facts import Facts, IgnoredFacts
+from controlplane.translate.read_gateways import read_class, read_gateway
 from controlplane.translate.read_peers import read_peer
-from controlplane.translate.read_places import read_class, read_gateway, read_namespace
+from controlplane.translate.read_places import read_namespace, read_thing
 from controlplane.translate.read_pods import read_node, read_pod
 from controlplane.translate.read_policies import read_policy
 from controlplane.translate.read_services import read_service, read_slice
@@ -20,6 +21,9 @@ _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], 
     ("", "Service"): read_service,
     ("", "Node"): lambda found, _: read_node(found),
     ("", "Namespace"): lambda found, _: read_namespace(found),
+    ("", "ServiceAccount"): lambda found, _: read_thing(found),
+    ("", "ConfigMap"): lambda found, _: read_thing(found),
+    ("apps", "Deployment"): lambda found, _: read_thing(found),
     ("discovery.k8s.io", "EndpointSlice"): lambda found, _: read_slice(found),
     (_ISTIO, "AuthorizationPolicy"): read_policy,
     (_ISTIO, "PeerAuthentication"): read_peer,

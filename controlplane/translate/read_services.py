@@ -4,7 +4,7 @@ from sys import intern
 from typing import Final
 
 from controlplane.translate.facts import Endpoint, ServiceFacts, ServicePort, SliceFacts
-from controlplane.translate.labels import SERVICE_NAME, TRAFFIC_DISTRIBUTION, USE_CANARY
+from controlplane.translate.labels import CANARY_WEIGHT, SERVICE_NAME, TRAFFIC_DISTRIBUTION
 from controlplane.translate.protocols import app_protocol
 from controlplane.translate.settings import Settings
 from mesh.model.address import AddressInvalidError, Ip, parse_ip
@@ -74,14 +74,6 @@ def _distribution(value: str, field: str) -> tuple[LoadBalancing, tuple[str, ...
     return NO_BALANCING, (f"{field}: {value!r} is unknown and means no preference: {mend}",)
 
 
-def about_canary(found: KubernetesObject) -> tuple[str, ...]:
-    """The problem of whoever asks for a second waypoint beside the first."""
-    if USE_CANARY not in found.labels:
-        return ()
-    mend = "is not read yet, so everything goes by the waypoint itself: remove it"
-    return (f"metadata.labels[{USE_CANARY}]: {mend}",)
-
-
 def read_service(found: KubernetesObject, settings: Settings) -> ServiceFacts:
     """A Service.
 
@@ -114,7 +106,8 @@ def read_service(found: KubernetesObject, settings: Settings) -> ServiceFacts:
         addresses,
         balancing,
         service,
-        (*problems, *about_canary(found)),
+        problems,
+        found.annotations.get(CANARY_WEIGHT, ""),
     )
 
 

@@ -13,3 +13,10 @@ class Settings:
     cluster_domain: str = "cluster.local"
     network: str | None = None
     """The cluster's network; None: what the label of the root namespace says, else the unnamed."""
+    goes_direct: bool = False
+    """Whether connections go direct while a waypoint that they ought to take is not ready (as
+    Istio has it); else they are refused until it is."""
+    discovery_url: str = ""
+    """Where the pods that are made find the control plane; empty: its service of Istio's name."""
+    root_certificate: str = ""
+    """PEM; whom these pods are to believe."""

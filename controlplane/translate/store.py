@@ -15,8 +15,9 @@ from controlplane.translate.facts import (
     PolicyFacts,
     ServiceFacts,
     SliceFacts,
+    ThingFacts,
 )
-from controlplane.translate.labels import NETWORK, SelectorIndex
+from controlplane.translate.labels import GATEWAY_NAME, NETWORK, SelectorIndex
 from controlplane.translate.settings import Settings
 from mesh.model.kubernetes import ObjectKey
 from mesh.policy.peer_authentication import Mode, PeerAuthentication, inherited_mode, oldest
@@ -96,6 +97,7 @@ class Store:
         self.policies = Shelf[PolicyFacts]()
         self.services = Shelf[ServiceFacts]()
         self.slices = Shelf[SliceFacts]()
+        self.things: dict[ObjectKey, ThingFacts] = {}
         self._services_by_selector = _Selectors[ServiceFacts]()
         self._policies_by_selector = _Selectors[PolicyFacts]()
         self._peers_by_selector = _Selectors[PeerFacts]()
@@ -139,7 +141,8 @@ class Store:
                 self._put_place(facts)
 
     def _put_place(
-        self, facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | IgnoredFacts
+        self,
+        facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | ThingFacts | IgnoredFacts,
     ) -> None:
         match facts:
             case NamespaceFacts():
@@ -150,6 +153,8 @@ class Store:
                 self.gateways.put(facts)
             case ClassFacts():
                 self.classes.put(facts)
+            case ThingFacts(key=key):
+                self.things[key] = facts
             case IgnoredFacts():
                 pass
 
@@ -180,7 +185,8 @@ class Store:
                 self._drop_place(facts)
 
     def _drop_place(
-        self, facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | IgnoredFacts
+        self,
+        facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | ThingFacts | IgnoredFacts,
     ) -> None:
         match facts:
             case NamespaceFacts(key=key):
@@ -191,6 +197,8 @@ class Store:
                 self.gateways.drop(key)
             case ClassFacts(key=key):
                 self.classes.drop(key)
+            case ThingFacts(key=key):
+                del self.things[key]
             case IgnoredFacts():
                 pass
 
@@ -240,6 +248,12 @@ class Store:
             )
             self._inherited[namespace] = inherited_mode(here, root)
         return self._inherited[namespace]
+
+    def pods_of_gateway(self, key: ObjectKey) -> Iterator[PodFacts]:
+        """Pods that say that they are a Gateway's, and are of its namespace."""
+        for pod in self.pods.of(key.namespace):
+            if pod.labels.get(GATEWAY_NAME) == key.name:
+                yield pod
 
     def pods_of_node(self, node: str) -> Iterable[ObjectKey]:
         """Pods that are on a node."""

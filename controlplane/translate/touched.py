@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from controlplane.translate.build import STATIC
+from controlplane.translate.accounts import has_account_gateways
+from controlplane.translate.build import CLASSES, STATIC
 from controlplane.translate.facts import (
     ClassFacts,
     Facts,
@@ -14,6 +15,7 @@ from controlplane.translate.facts import (
     PolicyFacts,
     ServiceFacts,
     SliceFacts,
+    ThingFacts,
 )
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, selects
 from controlplane.translate.store import Store
@@ -32,12 +34,14 @@ def touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Obje
     match new or old:
         case PodFacts(key=key):
             yield key
+            yield from _of_pod(store, key, old, new)
         case ServiceFacts(key=key):
             yield key
             yield from _of_service(store, key, old, new)
         case SliceFacts(key=key):
             yield key
             yield from _of_slice(old, new)
+            yield from _services_of_slices(store, old, new)
         case PolicyFacts(key=key):
             yield key
             yield from _of_policy(store, key, old, new)
@@ -68,6 +72,26 @@ def _selected(
             yield pod.key
 
 
+def _of_pod(
+    store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
+) -> Iterator[ObjectKey]:
+    """A waypoint's pods say whether it is ready; accounts of endpoints, which waypoint it is."""
+    counts = has_account_gateways(store, key.namespace)
+    for pod in (old, new):
+        if not isinstance(pod, PodFacts):
+            continue
+        if GATEWAY_NAME in pod.labels:
+            yield ObjectKey("Gateway", key.namespace, pod.labels[GATEWAY_NAME])
+        if counts:
+            yield from (service.key for service in store.services_of(pod))
+
+
+def _services_of_slices(store: Store, *several: Facts | None) -> Iterator[ObjectKey]:
+    for facts in several:
+        if isinstance(facts, SliceFacts) and has_account_gateways(store, facts.key.namespace):
+            yield ObjectKey("Service", facts.key.namespace, facts.service)
+
+
 def _of_service(
     store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
 ) -> Iterator[ObjectKey]:
@@ -77,6 +101,14 @@ def _of_service(
         yield from _of_slice(store.slices.get(found.namespace, found.name), None)
     if old is None or new is None:
         yield from _targeting(store, key)
+    yield from (gateway.key for gateway in store.gateways.all() if _may_be_of(gateway, key))
+
+
+def _may_be_of(gateway: GatewayFacts, service: ObjectKey) -> bool:
+    """Whether a service may be in front of a Gateway: its own, or one that it names."""
+    return bool(gateway.asked) or (
+        (gateway.key.namespace, gateway.service_name) == (service.namespace, service.name)
+    )
 
 
 def _of_slice(old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
@@ -134,20 +166,37 @@ def _of_place(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Ob
         case NamespaceFacts(key=key):
             if _is_root(store, key.name) and _network(old) != _network(new):
                 yield from _everything(store)
-            yield from (pod.key for pod in store.pods.of(key.name))
-            yield from (service.key for service in store.services.of(key.name))
+            yield from _around(store, key.name)
         case GatewayFacts(key=key):
-            yield from _of_gateway(store, key)
-            if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
-                yield from (pod.key for pod in store.pods.all())
-            if old is None or new is None:
-                yield from _targeting(store, key)
+            yield from _of_changed_gateway(store, key, old, new)
         case ClassFacts(key=key):
-            for gateway in store.gateways.all():
-                if gateway.class_name == key.name:
-                    yield from _of_gateway(store, gateway.key)
+            yield CLASSES
+            yield from _of_class(store, key)
+        case ThingFacts(key=key):
+            yield from (gateway.key for gateway in store.gateways.of(key.namespace))
         case _:
             return
+
+
+def _of_changed_gateway(
+    store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
+) -> Iterator[ObjectKey]:
+    yield from _of_gateway(store, key)
+    if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
+        yield from (pod.key for pod in store.pods.all())
+    if old is None or new is None:
+        yield from _targeting(store, key)
+    if _for_account(old) or _for_account(new):
+        yield from _around(store, key.namespace)
+
+
+def _of_class(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
+    for gateway in store.gateways.all():
+        if gateway.class_name == key.name:
+            yield gateway.key
+            yield from _of_gateway(store, gateway.key)
+            if gateway.for_account:
+                yield from _around(store, gateway.key.namespace)
 
 
 def _network(facts: Facts | None) -> str:
@@ -156,6 +205,15 @@ def _network(facts: Facts | None) -> str:
 
 def _leads_to(facts: Facts | None) -> str:
     return facts.network if isinstance(facts, GatewayFacts) else ""
+
+
+def _for_account(facts: Facts | None) -> str:
+    return facts.for_account if isinstance(facts, GatewayFacts) else ""
+
+
+def _around(store: Store, namespace: str) -> Iterator[ObjectKey]:
+    yield from (pod.key for pod in store.pods.of(namespace))
+    yield from (service.key for service in store.services.of(namespace))
 
 
 def _everything(store: Store) -> Iterator[ObjectKey]:

@@ -1,15 +1,22 @@
-"""Which waypoint an object gets (Istio's rules), or why none.
+"""Which waypoint an object gets (Istio's rules, and one for each service account), or why none.
 
-1. The object's own label decides, if it has one; else its namespace's. `none` is a decision.
-2. A waypoint that cannot be used is none at all: connections go direct, and the problem says so.
+1. The object's own label decides, if it has one; else the Gateway that is for the service account
+   as which it runs; else its namespace's label. `none` is a decision.
+2. Who asks for a waypoint that is not there or not ready yet names it already, so that proxies
+   refuse connections until it is; with `Settings.goes_direct` they go direct, as Istio has it.
+3. Who asks for one that is for other traffic, or that does not admit it, has none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from controlplane.translate.accounts import account_gateway
+from controlplane.translate.conditions import condition
 from controlplane.translate.facts import GatewayFacts, NamespaceFacts
+from controlplane.translate.gateway_classes import Role, accepts, is_waypoint, role_of
 from controlplane.translate.labels import (
+    GATEWAY_CLASS,
     GATEWAY_NAME,
     MANAGED_BY,
     USE_WAYPOINT,
@@ -17,41 +24,50 @@ from controlplane.translate.labels import (
     matches,
 )
 from controlplane.translate.store import Store
-from mesh.model.fields import FieldInvalidError
-from mesh.model.names import HBONE_PORT
-from mesh.model.workload import (
-    ApplicationTunnel,
-    GatewayAddress,
-    NamespacedHostname,
-    NetworkAddress,
-    TunnelHeader,
-)
+from controlplane.translate.waypoint_names import address_of, future_address, is_addressed
+from mesh.model.fields import FieldInvalidError, Json
+from mesh.model.names import MANAGED
+from mesh.model.workload import GatewayAddress
 
 FIELD: Final = f"metadata.labels[{USE_WAYPOINT}]"
+BOUND: Final = "istio.io/WaypointBound"
 
-_MESH_CONTROLLERS: Final = frozenset(
-    {"istio.io-mesh-controller", "istio.io-eastwest-controller", "sluice.dev-mesh-controller"}
-)
+_MESH_CONTROLLERS: Final = frozenset({"istio.io-mesh-controller", "istio.io-eastwest-controller"})
 """Who makes the services of waypoints: those have no waypoint themselves."""
 
-_DIRECT: Final = "until then connections go direct"
+Name = tuple[str, str]
+"""Namespace and name of a Gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The waypoint of an object; without an address, `problem` may say why."""
+    """The waypoint of an object; `problem` may say why it has none, or none that works yet."""
 
     address: GatewayAddress | None = None
     problem: str = ""
     is_own: bool = False
     """Whether the object's own label asked for it."""
+    condition: dict[str, Json] | None = None
+    """What its status says about this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a waypoint does not serve an object."""
+
+    reason: str
+    message: str
+    """Both in Istio's words."""
+    problem: str
+    is_passing: bool = False
+    """Whether it may serve it later, with nothing about the object changed."""
 
 
 NONE: Final = Choice()
 
 
-def wanted(labels: Mapping[str, str], namespace: str) -> tuple[str, str] | None:
-    """(namespace, name) of the Gateway that labels ask for; None when they say nothing, or `none`.
+def wanted(labels: Mapping[str, str], namespace: str) -> Name | None:
+    """The Gateway that labels ask for; None when they say nothing, or `none`.
 
     Args:
         labels: of an object, or of a namespace.
@@ -63,105 +79,136 @@ def wanted(labels: Mapping[str, str], namespace: str) -> tuple[str, str] | None:
     return labels.get(USE_WAYPOINT_NAMESPACE) or namespace, name
 
 
-def wanted_by(
-    store: Store, labels: Mapping[str, str], namespace: str
-) -> tuple[tuple[str, str] | None, bool]:
-    """The Gateway that an object asks for, and whether its own labels do."""
+def wanted_by(store: Store, labels: Mapping[str, str], namespace: str) -> tuple[Name | None, bool]:
+    """The Gateway that labels ask for, and whether they are the object's own."""
     if labels.get(USE_WAYPOINT):
         return wanted(labels, namespace), True
     return wanted(store.namespace(namespace).labels, namespace), False
 
 
-def waypoint_of(store: Store, labels: Mapping[str, str], namespace: str, traffic: str) -> Choice:
-    """The waypoint for `traffic` (`service` or `workload`) to an object with these labels."""
-    if traffic == "workload" and GATEWAY_NAME in labels:
-        return NONE
-    if traffic == "service" and labels.get(MANAGED_BY) in _MESH_CONTROLLERS:
+def waypoint_of(
+    store: Store, labels: Mapping[str, str], namespace: str, traffic: str, account: str = ""
+) -> Choice:
+    """The waypoint for traffic to an object.
+
+    Args:
+        store: all facts.
+        labels: of the object.
+        namespace: of the object.
+        traffic: `service` or `workload`.
+        account: the service account as which it runs, of a service: as which all of its endpoints
+            run; empty when there is no one such.
+    """
+    if is_a_waypoints(store, labels, traffic):
         return NONE
     asked, is_own = wanted_by(store, labels, namespace)
+    if not is_own and account:
+        of_account = account_gateway(store, namespace, account, traffic)
+        asked = (namespace, of_account.key.name) if of_account else asked
     if asked is None:
         return NONE
+    return choose(store, asked, store.namespace(namespace), traffic, is_own=is_own)
+
+
+def is_a_waypoints(store: Store, labels: Mapping[str, str], traffic: str) -> bool:
+    """Whether an object belongs to a waypoint itself: then it has none."""
+    if traffic == "workload":
+        return GATEWAY_NAME in labels
+    managed_by = labels.get(MANAGED_BY)
+    if managed_by == MANAGED:
+        return role_of(store, labels.get(GATEWAY_CLASS, "")) is not Role.INGRESS
+    return managed_by in _MESH_CONTROLLERS
+
+
+def choose(
+    store: Store, asked: Name, namespace: NamespaceFacts, traffic: str, *, is_own: bool
+) -> Choice:
+    """What comes of asking for a Gateway; `is_own`: by the object's own label."""
     gateway = store.gateways.get(*asked)
-    problem = refusal(store, gateway, asked, store.namespace(namespace), traffic)
-    if gateway is None or problem:
-        return Choice(None, problem, is_own)
-    return Choice(_address(gateway, store.network), "", is_own)
+    found = refusal(store, asked, namespace, traffic)
+    if found is None and gateway is not None:
+        message = f"Successfully attached to waypoint {'/'.join(asked)}"
+        bound = condition(BOUND, "True", "WaypointAccepted", message)
+        return Choice(address_of(store, gateway), "", is_own, bound)
+    if found is None:
+        return NONE
+    address = None
+    # Of a Gateway that is not there nobody knows what it will be for: unless told otherwise,
+    # waypoints are for services.
+    expects = gateway is not None or is_own or traffic == "service"
+    if found.is_passing and expects and not store.settings.goes_direct:
+        address = future_address(store, gateway, asked)
+    meanwhile = "are refused" if address else "go direct"
+    return Choice(
+        address,
+        f"{FIELD}: {found.problem}; until then connections {meanwhile}",
+        is_own,
+        condition(BOUND, "False", found.reason, found.message),
+    )
 
 
-def refusal(
-    store: Store,
-    gateway: GatewayFacts | None,
-    asked: tuple[str, str],
-    namespace: NamespaceFacts,
-    traffic: str,
-) -> str:
-    """Why a waypoint does not serve a namespace's objects; empty when it does.
+def refusal(store: Store, asked: Name, namespace: NamespaceFacts, traffic: str) -> Refusal | None:
+    """Why a waypoint does not serve a namespace's objects; None when it does.
 
-    `traffic` is `service`, `workload`, or empty: then its kind of traffic is not looked at.
+    Args:
+        store: all facts.
+        asked: the waypoint's Gateway.
+        namespace: of the objects.
+        traffic: `service`, `workload`, or empty: then its kind of traffic is not looked at.
     """
+    gateway = store.gateways.get(*asked)
     name = "/".join(asked)
+    absent = _absent(store, gateway, name)
     if gateway is None:
-        return f"{FIELD}: there is no Gateway {name}: make it, or take the label away; {_DIRECT}"
-    if not (gateway.ips or gateway.hostname):
-        mend = f"Gateway {name} has no address yet: see its status; {_DIRECT}"
-        return f"{FIELD}: {mend}"
-    accepts = _accepts(store, gateway)
-    if traffic and accepts not in (traffic, "all"):
-        mend = f"Gateway {name} is for {accepts}, not for {traffic}: label it istio.io/waypoint-for"
-        return f"{FIELD}: {mend}; {_DIRECT}"
-    if not _admits(gateway, namespace):
-        mend = f"Gateway {name} does not admit this namespace: see allowedRoutes of its listener"
-        return f"{FIELD}: {mend}; {_DIRECT}"
-    return ""
+        return absent
+    of = accepts(store, gateway)
+    lasting = None
+    if traffic and of not in (traffic, "all"):
+        lasting = Refusal(
+            "UnsupportedTrafficType",
+            f'attempting to bind to traffic type "{traffic}" which the waypoint "{name}" does not '
+            "support",
+            f"Gateway {name} is for {of}, not for {traffic}: label it istio.io/waypoint-for",
+        )
+    elif not _admits(gateway, namespace):
+        lasting = Refusal(
+            "AttachmentDenied",
+            f'we are not permitted to attach to waypoint "{name}" (missing allowedRoutes?)',
+            f"Gateway {name} does not admit this namespace: see allowedRoutes of its listener",
+        )
+    if absent is not None and lasting is not None:
+        return replace(absent, is_passing=False)
+    return absent or lasting
 
 
-def _accepts(store: Store, gateway: GatewayFacts) -> str:
-    if gateway.waypoint_for:
-        return gateway.waypoint_for
-    of_class = store.classes.get("", gateway.class_name)
-    return (of_class.waypoint_for if of_class else "") or "service"
+def _absent(store: Store, gateway: GatewayFacts | None, name: str) -> Refusal | None:
+    message = f'waypoint "{name}" is not ready'
+    if gateway is None:
+        problem = f"there is no Gateway {name}: make it, or take the label away"
+        return Refusal("WaypointIsNotReady", message, problem, is_passing=True)
+    if not is_waypoint(store, gateway):
+        problem = f"Gateway {name} is no waypoint: give it the class and the listener of one"
+        message = f'gateway "{name}" is no waypoint (class or listener)'
+        return Refusal("NotAWaypoint", message, problem, is_passing=True)
+    if not is_addressed(gateway):
+        problem = f"Gateway {name} has no address yet: see its status"
+        return Refusal("WaypointIsNotReady", message, problem, is_passing=True)
+    return None
 
 
 def _admits(gateway: GatewayFacts, namespace: NamespaceFacts) -> bool:
     if gateway.key.namespace == namespace.key.name:
         return True
+    if gateway.hbone is None:
+        return False
+    allowed = gateway.hbone.allowed
     try:
-        match gateway.allowed.text("from", "Same"):
+        match allowed.text("from", "Same"):
             case "All":
                 return True
             case "Selector":
-                return matches(gateway.allowed.at("selector"), namespace.labels)
+                return matches(allowed.at("selector"), namespace.labels)
             case _:
                 return False
     except FieldInvalidError:
         return False
-
-
-def _address(gateway: GatewayFacts, network: str) -> GatewayAddress:
-    if gateway.hostname:
-        named = NamespacedHostname(gateway.key.namespace, gateway.hostname)
-        return GatewayAddress(named, HBONE_PORT)
-    return GatewayAddress(NetworkAddress(network, gateway.ips[0][0]), HBONE_PORT)
-
-
-def application_tunnel(
-    store: Store, labels: Mapping[str, str], namespace: str
-) -> tuple[ApplicationTunnel | None, str]:
-    """What the node proxy writes before the payload for a waypoint's own pod, and a problem."""
-    name = labels.get(GATEWAY_NAME)
-    gateway = store.gateways.get(namespace, name) if name else None
-    if gateway is None:
-        return None, ""
-    of_class = store.classes.get("", gateway.class_name)
-    binding = gateway.inbound_binding or (of_class.inbound_binding if of_class else "")
-    if not binding:
-        return None, ""
-    word, _, port = binding.partition("/")
-    if word not in TunnelHeader.__members__ or not (not port or _is_port(port)):
-        mend = f"{binding!r} of Gateway {gateway.key.name} is none: write PROXY/PORT or NONE/PORT"
-        return None, f"metadata.labels[{GATEWAY_NAME}]: waypoint-inbound-binding {mend}"
-    return ApplicationTunnel(TunnelHeader[word], int(port or 0)), ""
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) <= 65535

@@ -11,7 +11,7 @@ from itertools import islice
 from operator import is_
 from typing import Final
 
-from controlplane.translate.build import STATIC, build
+from controlplane.translate.build import CLASSES, STATIC, build
 from controlplane.translate.facts import Facts
 from controlplane.translate.outputs import Outputs
 from controlplane.translate.read import read
@@ -39,6 +39,7 @@ class Translator:
         self._facts: dict[ObjectKey, Facts] = {}
         self._invalid: dict[ObjectKey, str] = {}
         self._outputs = Outputs()
+        self._is_new = True
 
     def update(self, objects: Mapping[ObjectKey, KubernetesObject]) -> Translation:
         """Everything that node proxies are told about these objects, and what changed.
@@ -56,8 +57,9 @@ class Translator:
         return self._outputs.translation()
 
     def _to_build(self, changed: list[ObjectKey], moved: list[Move]) -> set[ObjectKey]:
-        if len(changed) * BULK > len(self._objects):
-            return {*changed, *self._objects, STATIC}
+        if self._is_new or len(changed) * BULK > len(self._objects):
+            self._is_new = False
+            return {*changed, *self._objects, STATIC, CLASSES}
         to_build = set(changed)
         for old, new in moved:
             to_build.update(touched(self._store, old, new))
@@ -77,6 +79,8 @@ class Translator:
             except FieldInvalidError as error:
                 last = "it has no effect" if old is None else "what it said before stays in force"
                 self._invalid[key] = f"{error.field}: {error.mend}; {last}"
+        if new == old:
+            new = old  # a status that nobody looks at, above all our own
         if new is not old:
             self._store.replace(old, new)
         if new is None:

@@ -28,3 +28,18 @@ PROBE_SOURCE_V6: Final = "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"
 
 DATAPLANE_MODE_LABEL: Final = "istio.io/dataplane-mode"
 REDIRECTION_ANNOTATION: Final = "ambient.istio.io/redirection"
+
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+GATEWAY_CONTROLLER: Final = "sluice.dev/gateway-controller"
+"""Whose the GatewayClasses are that we serve; routes' statuses name it too."""
+MANAGED: Final = GATEWAY_CONTROLLER.replace("/", "-")
+"""What the label MANAGED_LABEL of everything says that we make."""
+MANAGED_LABEL: Final = "gateway.istio.io/managed"
+GATEWAY_NAME_LABEL: Final = "gateway.networking.k8s.io/gateway-name"
+GATEWAY_CLASS_LABEL: Final = "gateway.networking.k8s.io/gateway-class-name"
+INGRESS_CLASS: Final = "sluice"
+WAYPOINT_CLASS: Final = "sluice-waypoint"
+EAST_WEST_CLASS: Final = "sluice-east-west"
+REMOTE_CLASS: Final = "istio-remote"
+OWN_CLASSES: Final = (INGRESS_CLASS, WAYPOINT_CLASS, EAST_WEST_CLASS, REMOTE_CLASS)
+"""The GatewayClasses that are made when they are absent."""

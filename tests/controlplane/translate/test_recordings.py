@@ -24,6 +24,8 @@ from mesh.model.workload import Service, Workload
 from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
 from tests.controlplane.translate.recordings import recorded, world
 
+AS_ISTIO = Settings(goes_direct=True)
+"""There, who asks for a waypoint that is not ready goes direct."""
 Value = Workload | Service | Authorization
 Objects = Mapping[ObjectKey, KubernetesObject]
 WORLDS = [
@@ -106,7 +108,7 @@ def test_a_world_is_told_as_a_real_control_plane_tells_it(name: str) -> None:
     found = world(name)
     slips = SLIPS.get(name, Slips())
 
-    translated = Translator(Settings()).update(found.objects)
+    translated = Translator(AS_ISTIO).update(found.objects)
 
     expected: dict[str, Any] = {**found.sent, **slips.added}
     for key, fields in slips.otherwise.items():
@@ -125,7 +127,7 @@ def test_a_policy_has_a_problem_where_a_real_control_plane_writes_that_it_has(na
     # Odd values get no status of Istio's, an empty selector none either; here both are told.
     ours_alone = {"till/odd-values", "shelf/empty-selector"}
 
-    problems = Translator(Settings()).update(found.objects).problems
+    problems = Translator(AS_ISTIO).update(found.objects).problems
 
     complained = {
         place.partition(" ")[2]
@@ -142,7 +144,7 @@ def test_a_service_has_a_problem_where_a_real_control_plane_binds_no_waypoint(na
     found = world(name)
     statuses = json.loads((recorded(name) / "expected.json").read_text())["statuses"]
 
-    problems = Translator(Settings()).update(found.objects).problems
+    problems = Translator(AS_ISTIO).update(found.objects).problems
 
     unbound = {
         place.partition(" ")[2]
@@ -176,7 +178,7 @@ def key_of(text: str) -> ObjectKey:
 
 def test_each_change_of_a_stream_changes_what_a_real_control_plane_sends_anew() -> None:
     objects: Objects = world("stream").objects
-    translator = Translator(Settings())
+    translator = Translator(AS_ISTIO)
     translator.update(objects)
     steps = json.loads((recorded("stream") / "expected.json").read_text())["stream"]
     checked = 0

@@ -39,7 +39,7 @@ metadata:
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: light, namespace: shop}
-spec: {gatewayClassName: bright}
+spec: {gatewayClassName: bright, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
 status: {addresses: [{value: 10.96.0.9}]}
 ---
 apiVersion: gateway.networking.k8s.io/v1
@@ -47,6 +47,42 @@ kind: Gateway
 metadata: {name: gate, namespace: istio-system, labels: {topology.istio.io/network: home}}
 spec: {gatewayClassName: istio-remote}
 status: {addresses: [{value: 192.0.2.7}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata:
+  {name: own, namespace: shop, uid: "9", annotations: {istio.io/for-service-account: default}}
+spec: {gatewayClassName: sluice-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: hand, namespace: shop}
+spec:
+  gatewayClassName: sluice-waypoint
+  addresses: [{type: Hostname, value: old}]
+  listeners: [{name: mesh, port: 15008, protocol: HBONE}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: sluice}
+spec: {controllerName: somebody.example/else}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: own, namespace: shop}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  {name: own, namespace: shop, labels: {gateway.istio.io/managed: sluice.dev-gateway-controller}}
+spec: {clusterIP: 10.96.0.8, ports: [{name: mesh, port: 15008}]}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  {name: own-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: own}}
+spec: {nodeName: one}
+status: {podIPs: [{ip: 10.0.0.8}], conditions: [{type: Ready, status: "True"}]}
 ---
 apiVersion: v1
 kind: Service
@@ -142,6 +178,8 @@ def values(translation: Translation) -> tuple[object, ...]:
         translation.services,
         translation.policies,
         translation.problems,
+        translation.statuses,
+        translation.objects,
     )
 
 

@@ -1,0 +1,134 @@
+"""The pod of a waypoint: its program, and what it needs to find and to prove."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from controlplane.translate.facts import GatewayFacts
+from controlplane.translate.settings import Settings
+from mesh.model.fields import Json
+from mesh.model.names import (
+    DATAPLANE_MODE_LABEL,
+    DISCOVERY_PORT,
+    HBONE_PORT,
+    METRICS_PORT,
+    READINESS_PORT,
+)
+
+IMAGE: Final = "sluice/waypoint"
+TOKEN_FOLDER: Final = "/var/run/secrets/tokens"  # noqa: S105 - where Kubernetes puts one
+ROOT_FOLDER: Final = "/var/run/secrets/istio"
+ROOT_CONFIG: Final = "istio-ca-root-cert"
+"""The ConfigMap with the root certificate, one in each namespace."""
+ROOT_FILE: Final = "root-cert.pem"
+AUDIENCE: Final = "istio-ca"
+TOKEN_S: Final = 43_200
+_CANONICAL_NAME: Final = "service.istio.io/canonical-name"
+_FROM_POD: Final = {
+    "POD_NAME": "metadata.name",
+    "POD_NAMESPACE": "metadata.namespace",
+    "INSTANCE_IP": "status.podIP",
+    "SERVICE_ACCOUNT": "spec.serviceAccountName",
+    "NODE_NAME": "spec.nodeName",
+}
+
+
+def pod_template(
+    settings: Settings, gateway: GatewayFacts, labels: Mapping[str, Json]
+) -> dict[str, Json]:
+    """The template of a waypoint's pods; `labels` are those of everything that is made."""
+    own: dict[str, Json] = {
+        _CANONICAL_NAME: gateway.service_name,
+        **labels,
+        DATAPLANE_MODE_LABEL: "none",
+        "sidecar.istio.io/inject": "false",
+    }
+    return {
+        "metadata": {"labels": own, "annotations": {**gateway.copied_annotations}},
+        "spec": {
+            "serviceAccountName": gateway.account,
+            "containers": [_container(settings, gateway)],
+            "volumes": _volumes(),
+        },
+    }
+
+
+def _container(settings: Settings, gateway: GatewayFacts) -> Json:
+    return {
+        "name": "istio-proxy",
+        "image": IMAGE,
+        "args": ["proxy"],
+        "env": _env(settings, gateway),
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (
+                ("metrics", METRICS_PORT),
+                ("status-port", READINESS_PORT),
+                ("hbone", HBONE_PORT),
+            )
+        ],
+        "startupProbe": _probe(period=1, failures=30),
+        "readinessProbe": _probe(period=15, failures=4),
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "limits": {"cpu": "2", "memory": "1Gi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": 1337,
+            "runAsGroup": 1337,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "istio-token", "mountPath": TOKEN_FOLDER, "readOnly": True},
+            {"name": "istiod-ca-cert", "mountPath": ROOT_FOLDER, "readOnly": True},
+        ],
+    }
+
+
+def _probe(*, period: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": "/healthz/ready", "port": READINESS_PORT},
+        "periodSeconds": period,
+        "timeoutSeconds": 1,
+        "failureThreshold": failures,
+    }
+
+
+def _env(settings: Settings, gateway: GatewayFacts) -> list[Json]:
+    url = settings.discovery_url or (
+        f"https://istiod.{settings.root_namespace}.svc:{DISCOVERY_PORT}"
+    )
+    root = f"{ROOT_FOLDER}/{ROOT_FILE}"
+    said = {
+        "GATEWAY_NAME": gateway.key.name,
+        "XDS_ADDRESS": url,
+        "CA_ADDRESS": url,
+        "XDS_ROOT_CA": root,
+        "CA_ROOT_CA": root,
+        "AUTH_TOKEN": f"{TOKEN_FOLDER}/istio-token",
+        "CLUSTER_ID": settings.cluster_id,
+        "TRUST_DOMAIN": settings.trust_domain,
+    }
+    env: list[Json] = [
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for name, path in _FROM_POD.items()
+    ]
+    env += [{"name": name, "value": value} for name, value in said.items()]
+    return env
+
+
+def _volumes() -> list[Json]:
+    token: Json = {
+        "serviceAccountToken": {
+            "audience": AUDIENCE,
+            "expirationSeconds": TOKEN_S,
+            "path": "istio-token",
+        }
+    }
+    return [
+        {"name": "istio-token", "projected": {"sources": [token]}},
+        {"name": "istiod-ca-cert", "configMap": {"name": ROOT_CONFIG}},
+    ]
