@@ -191,7 +191,7 @@ async def test_a_new_source_takes_the_place_of_the_old_one_and_a_bad_one_does_no
         assert "SyntaxError" in it.news[0][1]
         assert isinstance(await it.get("/"), tuple)
         it.process.load("shop/stamp", Program(STAMP, {"stamp": "new"}, 1.0))
-        results = await it.get("/")
+        results = await it.get("/", request=2)
         assert isinstance(results, tuple)
         assert results[3] == (("x-old", "1"), ("x-stamped", "new"))
 
