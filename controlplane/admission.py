@@ -51,13 +51,16 @@ class Admission:
             live_pod(caller, pods)
         return caller
 
-    def reader(self, caller: Caller) -> None:
+    def reader(self, caller: Caller, pods: Pods) -> None:
         """Let a caller read the mesh.
 
         Raises:
-            CallerUntrustedError: it is no node proxy.
+            CallerUntrustedError: it is no node proxy, and no waypoint.
+            CallerGoneError: its pod has gone meanwhile.
         """
-        if caller.account not in self.trusted:
+        if caller.account in self.trusted:
+            return
+        if not caller.pod or not live_pod(caller, pods).gateway:
             raise CallerUntrustedError(str(caller))
 
     def node(self, caller: Caller, node: ClientNode) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,11 +22,17 @@ from controlplane.statuses import status_of
 from controlplane.token_command import remember_manifests
 from controlplane.tokens import load_token_key
 from controlplane.translate.settings import Settings
+from controlplane.writes import Writes
+from mesh.errors import MeshError
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.runtime.bell import Bell
 from mesh.runtime.grpc_bridge.server import GrpcServer, Limits
 from mesh.runtime.http_server import listen_http, serve_http
 from mesh.runtime.manifests import ManifestFolder, Snapshot
 
 MAX_PROBLEM_LINES: Final = 50
+WRITE_AGAIN_S: Final = 1.0
+"""Between two tries to write a status to a disk that was full."""
 
 log = logging.getLogger("control")
 
@@ -42,25 +49,41 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def _timestamp() -> str:
+    return _now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class Source:
     """The folder of manifests, and what it means now. Frozen values: any thread may ask."""
 
-    def __init__(self, options: ServeOptions, metrics: Metrics) -> None:
-        """Read nothing yet."""
+    def __init__(self, options: ServeOptions, metrics: Metrics, root_certificate: str = "") -> None:
+        """Read nothing yet; `root_certificate` is what pods that are made are to believe (PEM)."""
         self._folder = ManifestFolder(options.manifests)
         self._publisher = Publisher(
             Settings(
                 cluster_id=options.cluster_id,
                 trust_domain=options.trust_domain,
                 root_namespace=options.root_namespace,
+                goes_direct=options.goes_direct,
+                discovery_url=options.discovery_url,
+                root_certificate=root_certificate,
             )
         )
+        self._writes = Writes(options.manifests, _timestamp, metrics)
         self._metrics = metrics
         self._publication = Publication()
+        self._settled = self._publication
+        self._objects: Mapping[ObjectKey, KubernetesObject] = {}
+        self._writing = trio.Lock()
+        self._unwritten = Bell()
 
     def publication(self) -> Publication:
         """What is in force."""
         return self._publication
+
+    def settled(self) -> Publication:
+        """The newest whose statuses have been written, too, or could not be."""
+        return self._settled
 
     def pods(self) -> Pods:
         """The pods that live by what is in force."""
@@ -81,12 +104,43 @@ class Source:
                 # A large change takes seconds of pure Python: streams and pages go on meanwhile.
                 fresh = await trio.to_thread.run_sync(self._translated, snapshot)
             self._take(fresh)
+            self._objects = snapshot.objects
             discovery.publish(fresh.published)
+            await self._write()
+            self._settled = fresh
             if is_first:
                 is_first = False
                 task_status.started()
 
-        await self._folder.watch(deliver)
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._write_again)
+            await self._folder.watch(deliver)
+
+    async def _write(self) -> None:
+        async with self._writing:
+            is_written = await trio.to_thread.run_sync(self._written)
+        if not is_written:
+            self._unwritten.ring()
+
+    async def _write_again(self) -> None:
+        """Try once more, and again, what could not be written: nothing else may change."""
+        seen = 0
+        while True:
+            await self._unwritten.wait_past(seen)
+            await trio.sleep(WRITE_AGAIN_S)
+            seen = self._unwritten.count
+            await self._write()
+
+    def _written(self) -> bool:
+        """Write what is in force; whether that went well."""
+        try:
+            self._writes.update(self._publication, self._objects)
+        except MeshError as error:
+            log.warning("not written", extra={"code": error.code, "reason": str(error)})
+            return False
+        except Exception:  # the firewall of statuses: what is told to proxies goes on
+            log.exception("writing failed", extra={"code": "writing_failed"})
+        return True
 
     def _translated(self, snapshot: Snapshot) -> Publication:
         try:
@@ -144,7 +198,7 @@ async def run(
     token_key = load_token_key(options.state)
     remember_manifests(options.state, options.manifests)
     metrics = Metrics()
-    source = Source(options, metrics)
+    source = Source(options, metrics, authority.roots.decode())
     admission = Admission(
         token_key=token_key.public_key(),
         trust_domain=options.trust_domain,
@@ -153,7 +207,7 @@ async def run(
     )
     discovery = Discovery(admission, source.pods, source.publication().published, metrics)
     server = _server(options, authority, admission, source, discovery, metrics)
-    pages = Pages(discovery, source.publication, metrics)
+    pages = Pages(discovery, source.settled, metrics)
     if options.ignored_config:
         ignored = ", ".join(options.ignored_config)
         extra = {"code": "mesh_config_ignored", "fields": ignored}

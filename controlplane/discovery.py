@@ -49,6 +49,18 @@ class Client:
         node = self.machine.node
         return "" if node is None else node.node_name or node.id
 
+    @property
+    def kind(self) -> str:
+        """`ztunnel` or `waypoint`; empty until it has said so."""
+        node = self.machine.node
+        return "" if node is None else node.id.partition("~")[0]
+
+    @property
+    def pod(self) -> str:
+        """`NAMESPACE/NAME` of the pod that it is; empty until it has said so."""
+        node = self.machine.node
+        return "" if node is None else f"{node.namespace}/{node.pod}"
+
     def wake(self) -> None:
         """There may be something to say."""
         self.news.set()
@@ -99,8 +111,9 @@ class Discovery:
             CallerRefusedError: one of its kinds.
         """
         try:
-            caller = self._admission.caller(call.metadata, self._pods())
-            self._admission.reader(caller)
+            pods = self._pods()
+            caller = self._admission.caller(call.metadata, pods)
+            self._admission.reader(caller, pods)
         except MeshError as error:
             self._log_end("stream refused", error, call.peer, "")
             raise

@@ -8,7 +8,10 @@ import yaml
 
 from mesh.errors import ConfigError
 
-HONOURED: Final = ("trustDomain", "rootNamespace")
+HONOURED: Final = ("trustDomain", "rootNamespace", "waypointNotReady")
+WAYPOINT_NOT_READY: Final = ("closed", "direct")
+"""What becomes of connections while the waypoint that they ought to take is not ready: they are
+refused, or go direct as Istio has it. Ours alone."""
 
 
 class MeshConfigInvalidError(ConfigError):
@@ -23,6 +26,8 @@ class MeshConfig:
 
     trust_domain: str | None = None
     root_namespace: str | None = None
+    goes_direct: bool = False
+    """`waypointNotReady: direct`."""
     ignored: tuple[str, ...] = ()
     """Fields that have no effect here."""
 
@@ -50,10 +55,15 @@ def read_mesh_config(path: Path) -> MeshConfig:
         for name in HONOURED
         if name in found and not (isinstance(found[name], str) and found[name])
     )
+    not_ready = found.get("waypointNotReady", WAYPOINT_NOT_READY[0])
+    if not problems and not_ready not in WAYPOINT_NOT_READY:
+        mend = f"waypointNotReady: must be {' or '.join(WAYPOINT_NOT_READY)}"
+        problems = (f"{path}: {mend}, is {not_ready!r}",)
     if problems:
         raise MeshConfigInvalidError(problems)
     return MeshConfig(
         found.get("trustDomain"),
         found.get("rootNamespace"),
+        not_ready == "direct",
         tuple(sorted(str(name) for name in found if name not in HONOURED)),
     )

@@ -50,6 +50,12 @@ class Metrics:
         self.problems = Gauge(
             "sluice_control_problems", "Problems of the manifests.", registry=self.registry
         )
+        self.writes = Counter(
+            "sluice_control_writes",
+            "Statuses and objects that were to be written, by what came of it.",
+            ["what", "outcome"],
+            registry=self.registry,
+        )
         self.translation = Histogram(
             "sluice_control_translation_seconds",
             "From a change of the manifests to what is sent.",

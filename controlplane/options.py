@@ -66,6 +66,10 @@ class ServeOptions:
     certificate_hours: float
     max_streams: int
     log_level: str
+    goes_direct: bool = False
+    """Whether connections go direct while a waypoint is not ready, rather than being refused."""
+    discovery_url: str = ""
+    """Where pods find this control plane; empty: at its service."""
     ignored_config: tuple[str, ...] = ()
 
 
@@ -104,6 +108,7 @@ class _ServeWords(argparse.Namespace):
     trust_domain: str
     root_namespace: str
     trusted_account: list[str]
+    discovery_url: str
     certificate_hours: float
     max_streams: int
     log_level: str
@@ -146,6 +151,12 @@ def _serve_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAMESPACE/ACCOUNT",
         help="a node proxy's account; default: ROOT_NAMESPACE/ztunnel; may be repeated",
+    )
+    add(
+        "--discovery-url",
+        default="",
+        metavar="URL",
+        help="where waypoints find this; default: https://istiod.ROOT_NAMESPACE.svc:15012",
     )
     add("--certificate-hours", type=float, default=DAY_HOURS, help="of workloads; default: 24")
     add("--max-streams", type=int, default=256, help="discovery streams above it are refused")
@@ -205,6 +216,8 @@ def _serve_options(words: _ServeWords) -> ServeOptions:
         certificate_hours=words.certificate_hours,
         max_streams=words.max_streams,
         log_level=words.log_level,
+        goes_direct=config.goes_direct,
+        discovery_url=words.discovery_url,
         ignored_config=config.ignored,
     )
 

@@ -50,6 +50,8 @@ class Pages:
         clients = [
             {
                 "node": client.name,
+                "kind": client.kind,
+                "pod": client.pod,
                 "address": client.peer,
                 "connected": client.connected,
                 "acked_generation": client.machine.acknowledged_generation,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.model.names import GATEWAY_NAME_LABEL, MANAGED, MANAGED_LABEL
 
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
 
@@ -21,6 +22,8 @@ class Pod:
     service_account: str
     node: str
     """Empty before it is placed."""
+    gateway: str = ""
+    """The Gateway whose waypoint it is; empty: it is none that we have made."""
 
 
 Place = tuple[str, str, str]
@@ -97,7 +100,15 @@ def _pod(found: KubernetesObject) -> Pod:
         found.uid,
         _text(found, "serviceAccountName") or _text(found, "serviceAccount") or "default",
         _text(found, "nodeName"),
+        _gateway(found),
     )
+
+
+def _gateway(found: KubernetesObject) -> str:
+    labels = found.labels
+    if labels.get(MANAGED_LABEL) != MANAGED:
+        return ""
+    return labels.get(GATEWAY_NAME_LABEL, "")
 
 
 def _text(found: KubernetesObject, name: str) -> str:

@@ -17,6 +17,8 @@ from mesh.model.names import (
 IMAGE: Final = "sluice/waypoint"
 TOKEN_FOLDER: Final = "/var/run/secrets/tokens"  # noqa: S105 - where Kubernetes puts one
 ROOT_FOLDER: Final = "/var/run/secrets/istio"
+STATE_FOLDER: Final = "/var/lib/sluice"
+"""Where it keeps its last good state: of this pod only."""
 ROOT_CONFIG: Final = "istio-ca-root-cert"
 """The ConfigMap with the root certificate, one in each namespace."""
 ROOT_FILE: Final = "root-cert.pem"
@@ -84,6 +86,7 @@ def _container(settings: Settings, gateway: GatewayFacts) -> Json:
         "volumeMounts": [
             {"name": "istio-token", "mountPath": TOKEN_FOLDER, "readOnly": True},
             {"name": "istiod-ca-cert", "mountPath": ROOT_FOLDER, "readOnly": True},
+            {"name": "state", "mountPath": STATE_FOLDER},
         ],
     }
 
@@ -108,6 +111,7 @@ def _env(settings: Settings, gateway: GatewayFacts) -> list[Json]:
         "CA_ADDRESS": url,
         "XDS_ROOT_CA": root,
         "CA_ROOT_CA": root,
+        "SLUICE_STATE_DIR": STATE_FOLDER,
         "AUTH_TOKEN": f"{TOKEN_FOLDER}/istio-token",
         "CLUSTER_ID": settings.cluster_id,
         "TRUST_DOMAIN": settings.trust_domain,
@@ -131,4 +135,5 @@ def _volumes() -> list[Json]:
     return [
         {"name": "istio-token", "projected": {"sources": [token]}},
         {"name": "istiod-ca-cert", "configMap": {"name": ROOT_CONFIG}},
+        {"name": "state", "emptyDir": {}},
     ]

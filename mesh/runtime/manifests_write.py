@@ -17,6 +17,7 @@ from mesh.model.kubernetes import KubernetesObject, ObjectKey
 
 GENERATION = ".generation"
 STATUS_SUFFIX = ".status"
+MADE_SUFFIX = ".made"
 
 
 class ManifestUnwritableError(UnavailableError):
@@ -33,6 +34,11 @@ class ManifestUnwritableError(UnavailableError):
 def status_folder(folder: Path) -> Path:
     """Where the patches over a folder's objects are."""
     return folder.with_name(folder.name + STATUS_SUFFIX)
+
+
+def made_folder(folder: Path) -> Path:
+    """Where the objects are that the control plane wants to be there beside a folder's."""
+    return folder.with_name(folder.name + MADE_SUFFIX)
 
 
 def write_generation(folder: Path, generation: int) -> None:
@@ -73,8 +79,11 @@ class PatchWriter:
         self.folder = status_folder(folder) / writer
         self._written: dict[ObjectKey, str] = {}
 
-    def put(self, key: ObjectKey, uid: str, patch: Mapping[str, Json]) -> None:
+    def put(self, key: ObjectKey, uid: str, patch: Mapping[str, Json]) -> bool:
         """Let this patch lie over the object, in place of the last; the same again is no work.
+
+        Returns:
+            Whether it is another than the last.
 
         Args:
             key: which object.
@@ -86,9 +95,23 @@ class PatchWriter:
         """
         named = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "uid": uid}
         text = json.dumps({**named, "patch": patch}, indent=1, sort_keys=True)
-        if self._last(key) != text:
-            _write(_path_of(self.folder, key), text, 0o644)
-            self._written[key] = text
+        if self._last(key) == text:
+            return False
+        _write(_path_of(self.folder, key), text, 0o644)
+        self._written[key] = text
+        return True
+
+    def last(self, key: ObjectKey) -> dict[str, Json]:
+        """The patch that lies over an object now, of an earlier run too; empty when none does."""
+        try:
+            body = json.loads(self._last(key) or "{}")
+        except (ValueError, RecursionError):
+            return {}
+        match body:
+            case {"patch": dict(patch)}:
+                return patch
+            case _:
+                return {}
 
     def _last(self, key: ObjectKey) -> str:
         """What is there, perhaps of an earlier run: a full disk must not keep its successor out."""
@@ -119,6 +142,39 @@ class PatchWriter:
             if path.name not in kept:
                 _remove(path)
         self._written = {key: text for key, text in self._written.items() if key in keys}
+
+
+class ObjectWriter:
+    """The objects that one program wants to be there, a file each; whoever may applies them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write into this folder: nobody else may."""
+        self.folder = folder
+        self._written: dict[ObjectKey, KubernetesObject] = {}
+
+    def put(self, wanted: KubernetesObject) -> bool:
+        """Want an object as it is given; whether that is new.
+
+        Raises:
+            ManifestUnwritableError: a full disk, or no right; the last file is still there.
+        """
+        if self._written.get(wanted.key) == wanted:
+            return False
+        write_object(self.folder, wanted)
+        self._written[wanted.key] = wanted
+        return True
+
+    def retain(self, keys: Collection[ObjectKey]) -> None:
+        """Want nothing any more but the objects of `keys`, an earlier run's neither.
+
+        Raises:
+            ManifestUnwritableError: no right.
+        """
+        kept = {_path_of(self.folder, key).name for key in keys}
+        for path in self.folder.glob("*.json"):
+            if path.name not in kept:
+                _remove(path)
+        self._written = {key: each for key, each in self._written.items() if key in keys}
 
 
 def _path_of(folder: Path, key: ObjectKey) -> Path:

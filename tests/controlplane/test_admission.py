@@ -111,9 +111,9 @@ def test_a_strangers_token_is_refused() -> None:
 
 
 def test_only_node_proxies_read_the_mesh() -> None:
-    ADMISSION.reader(PROXY)
+    ADMISSION.reader(PROXY, WORLD)
     with pytest.raises(CallerUntrustedError):
-        ADMISSION.reader(Caller("shelf", "catalogue", "catalogue", "u-catalogue"))
+        ADMISSION.reader(Caller("shelf", "catalogue", "catalogue", "u-catalogue"), WORLD)
 
 
 def test_a_node_id_must_be_of_the_callers_namespace() -> None:
