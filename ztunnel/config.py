@@ -28,7 +28,6 @@ NOT_DONE: Final[Mapping[str, str]] = {
     "ISTIO_META_DNS_CAPTURE": "there is no DNS proxy yet",
     "ISTIO_META_DNS_PROXY_ADDR": "there is no DNS proxy yet",
     "FAKE_CA": "certificates come from CA_ADDRESS or from files",
-    "CRL_PATH": "revocation lists are not read: a revoked certificate is still trusted",
     "UNSTABLE_ENABLE_SOCKS5": "there is no SOCKS5 listener",
 }
 """Variables of Istio's ztunnel that have no effect here, and what happens instead."""
@@ -92,6 +91,8 @@ class Config:
     ipv6_enabled: bool
     authz_policy_info_logging: bool
     post_quantum_only: bool
+    crl_path: str
+    """Revocation lists, PEM or DER; empty means that there are none."""
     ports: Ports
     log_levels: str
     """As RUST_LOG writes them: `info,access=debug`."""
@@ -148,6 +149,7 @@ class Config:
             ipv6_enabled=read.flag("IPV6_ENABLED", default=True),
             authz_policy_info_logging=read.flag("AUTHZ_POLICY_INFO_LOGGING", default=False),
             post_quantum_only=read.choice("COMPLIANCE_POLICY", "", {"": False, "pqc": True}),
+            crl_path=read.text("CRL_PATH"),
             ports=settings.ports(read),
             log_levels=read.text("RUST_LOG", "info"),
             log_json=read.choice("LOG_FORMAT", "plain", {"plain": False, "json": True}),

@@ -98,6 +98,8 @@ class Tunnel:
         self._pulse = Pulse()
         self.peer = peer
         """Who authenticated on the other side."""
+        self.ended_by: MeshError | None = None
+        """Why the owner has ended it with its streams; None when it was not that."""
         self.closed = False
         self.closing = False
         """No new streams: GOAWAY was sent or received."""
@@ -229,6 +231,12 @@ class Tunnel:
             self._http2.drain()
             self.plan_flush()
         self._close_when_unused()
+
+    def cut(self, reason: MeshError) -> None:
+        """As `close`, for a reason that the owners of streams may want to tell."""
+        if not self.closed:
+            self.ended_by = reason
+            self.close()
 
     def close(self) -> None:
         """Close now, in good order as far as the socket lets us; streams are lost."""

@@ -114,6 +114,15 @@ class Pool:
             if attempt.error is not None:
                 raise attempt.error
 
+    async def renew(self, key: PoolKey) -> None:
+        """Make one more tunnel, whatever there is; one that is being made just now will do.
+
+        Raises:
+            MeshError: what `dial` raised.
+        """
+        if not self._closed and key not in self._attempts:
+            await self._create(key)
+
     async def _create(self, key: PoolKey) -> Tunnel:
         attempt = self._attempts[key] = _Attempt()
         try:

@@ -159,6 +159,8 @@ class Peer:
     """The key exchange, such as `X25519MLKEM768`."""
     not_after: float
     """When the peer's certificate ends, in seconds since the epoch."""
+    chain: tuple[x509.Certificate, ...]
+    """As it was verified: the leaf first, the root last."""
 
 
 def self_test() -> None:
@@ -270,7 +272,8 @@ async def handshake(
     if expected is not None and identity not in expected:
         raise TlsUnexpectedIdentityError(identity, expected)
     not_after = certificate.not_valid_after_utc.timestamp()
-    return Peer(identity, connection.get_group_name() or "", not_after)
+    chain = tuple(connection.get_verified_chain(as_cryptography=True) or ())
+    return Peer(identity, connection.get_group_name() or "", not_after, chain)
 
 
 async def _shake_hands(

@@ -205,7 +205,8 @@ class Flow:
         self._relay = None  # they know each other: do not leave it to the garbage collector
         match ending:
             case Ending.TUNNEL_LOST:
-                self._finish(TunnelBrokenError("the tunnel broke"))
+                broken = TunnelBrokenError("the tunnel broke")
+                self._finish((isinstance(relay, StreamRelay) and relay.ended_by) or broken)
             case Ending.STOPPED:
                 self._finish(self._stopped or BugError())
             case Ending.CLOSED | Ending.NEAR_RESET | Ending.FAR_RESET:

@@ -6,6 +6,7 @@
    served nobody: the connection is decided anew, once. After a 200 nothing is ever repeated.
 """
 
+import logging
 import random
 import socket
 from functools import partial
@@ -43,6 +44,8 @@ from ztunnel.worker.context import Context
 from ztunnel.worker.double import DoubleTunnel
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
+
+log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS: Final = 2
 _UNSERVED: Final = (
@@ -234,10 +237,20 @@ class Outbound:
                 connection,
                 expected=key.expected,
                 on_close=self._tunnel_closed,
+                renew=partial(self._spawn, self._renew, key),
             )
         except BaseException:
             connection.close()
             raise
+
+    async def _renew(self, key: PoolKey) -> None:
+        """Streams go on in a tunnel whose certificates end soon: show ours, and see the peer's."""
+        if self._fits(key):
+            try:
+                await self._pool.renew(key)
+            except MeshError as error:
+                fields = {"code": error.code, "error": str(error), "to": str(key.connect_to)}
+                log.warning("no new certificate was exchanged", extra=fields)
 
     def _tunnel_closed(self, tunnel: Tunnel, _reason: MeshError | None) -> None:
         self._pool.forget(tunnel)  # each stream's own line names its ending

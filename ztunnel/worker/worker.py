@@ -9,6 +9,7 @@
 import gc
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -25,8 +26,10 @@ from mesh.runtime.netns import netns_id
 from mesh.runtime.profile import answer_profile
 from mesh.runtime.relay.plain import CHUNK_OCTETS
 from mesh.runtime.relay.reactor import Reactor
+from mesh.runtime.tls_revocation import Revocations
 from mesh.runtime.worker.credentials import Credentials
 from mesh.runtime.worker.deadlines import Deadlines
+from mesh.runtime.worker.trust import Trust
 from mesh.state.world import World
 from mesh.wire import feed_answers
 from mesh.wire.feed import (
@@ -73,6 +76,8 @@ class Worker:
         self._world = World()
         self._credentials = Credentials(pqc_only=config.post_quantum_only)
         self._pods: dict[str, Pod] = {}
+        metrics = TrafficMetrics()
+        revocations = Revocations(config.crl_path)
         self._context = Context(
             config=config,
             http2=config.http2,
@@ -86,7 +91,8 @@ class Worker:
             connections=Connections(self._world),
             deadlines=Deadlines(),
             resolver=Resolver(),
-            metrics=TrafficMetrics(),
+            metrics=metrics,
+            trust=Trust(self._credentials, revocations, metrics, time.time),
         )
 
     async def run(self) -> None:
@@ -100,6 +106,8 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._wish)
+                nursery.start_soon(self._context.trust.run)
+                nursery.start_soon(self._context.trust.keep_revocations)
                 await self._listen(nursery)
                 nursery.cancel_scope.cancel()
             engine.cancel_scope.cancel()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import trio
 
+from mesh.errors import MeshError
 from mesh.runtime.http2_handle import Handle
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay import inner
@@ -126,6 +127,11 @@ class StreamRelay(Handle):
         elif early.octets or early.ended:
             self._pieces.append(early.octets)
             self.deliver()
+
+    @property
+    def ended_by(self) -> MeshError | None:
+        """Why the tunnel was ended on purpose, if it was."""
+        return self._tunnel.ended_by
 
     @property
     def octets_waiting(self) -> int:

@@ -82,6 +82,11 @@ class Credentials:
         self._held.pop(identity, None)
         self._reasons.pop(identity, None)
 
+    def until(self, identity: Identity) -> float:
+        """When the newest certificate ends, in seconds since the epoch; 0 when there is none."""
+        held = self._held.get(identity)
+        return 0.0 if held is None else held.certificate.not_after
+
     def identities(self) -> tuple[Identity, ...]:
         """Whose certificates are here."""
         return tuple(self._held)

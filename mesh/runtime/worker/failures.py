@@ -8,8 +8,10 @@ from mesh.policy.authorize import Verdict
 from mesh.routing.decisions import Refused
 from mesh.routing.inbound import Refusal
 from mesh.runtime import tls
+from mesh.runtime.tls_revocation import RevocationUnknownError, TlsRevokedError
 from mesh.runtime.worker.credentials import CertificateMissingError
 from mesh.runtime.worker.dial import ConnectFailedError, ConnectTimedOutError
+from mesh.runtime.worker.trust import OwnCertificateExpiredError, PeerCertificateExpiredError
 from mesh.wire.http2.errors import Http2Error
 
 
@@ -113,6 +115,10 @@ FLAGS: Final[dict[type[BaseException], ResponseFlag]] = {
     tls.TlsIdentitiesError: ResponseFlag.TLS_FAILURE,
     tls.TlsTrustDomainError: ResponseFlag.TLS_FAILURE,
     tls.TlsUnexpectedIdentityError: ResponseFlag.TLS_FAILURE,
+    TlsRevokedError: ResponseFlag.CERT_REVOKED,
+    RevocationUnknownError: ResponseFlag.TLS_FAILURE,
+    PeerCertificateExpiredError: ResponseFlag.TLS_FAILURE,
+    OwnCertificateExpiredError: ResponseFlag.IDENTITY_ERROR,
 }
 
 

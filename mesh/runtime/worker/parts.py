@@ -8,6 +8,7 @@ from mesh.runtime.relay.reactor import Reactor
 from mesh.runtime.settings import Http2
 from mesh.runtime.worker.credentials import Credentials
 from mesh.runtime.worker.deadlines import Deadlines
+from mesh.runtime.worker.trust import Trust
 from mesh.wire.http2.flow import WindowBudget
 
 
@@ -22,5 +23,7 @@ class WorkerParts:
     """Where plain-text relays read into; between two handlers nothing is in it."""
     windows: WindowBudget
     credentials: Credentials
+    trust: Trust
+    """Its `run` and `keep_revocations` are to run as long as tunnels are open."""
     deadlines: Deadlines
     metrics: TrafficMetrics

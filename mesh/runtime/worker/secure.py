@@ -1,12 +1,13 @@
 """From a TCP connection to a tunnel: the handshake within its deadline, then HTTP/2 on it."""
 
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
 import trio
 
+from mesh.errors import MeshError
 from mesh.model.identity import Identity
 from mesh.runtime import tls
 from mesh.runtime.http2_transport import (
@@ -54,10 +55,25 @@ async def secure(  # noqa: PLR0913 - the parts that it puts together
     expected: Collection[Identity] | None = None,
     on_stream: OnStream = refuse_streams,
     on_close: OnClose,
+    renew: Callable[[], object] | None = None,
 ) -> Tunnel:
     """Authenticate both sides and start HTTP/2; the tunnel owns the socket from then on.
 
+    It ends when a certificate of one side does, unless that side shows a newer one meanwhile.
+
+    Args:
+        parts: the worker's.
+        role: ours.
+        credential: who we are.
+        connection: a connected, non-blocking socket.
+        expected: whom we dialled, any of them; None takes everybody of the trust domain.
+        on_stream: as `Tunnel`.
+        on_close: as `Tunnel`.
+        renew: called some time before the end while streams are open: makes another tunnel to the
+            same place. None where we cannot.
+
     Raises:
+        RevocationUnknownError: revocation lists are configured and were never read.
         PeerError: the peer is not who it has to be, or does not speak TLS or HTTP/2. The socket
             stays the caller's.
     """
@@ -75,7 +91,14 @@ async def secure(  # noqa: PLR0913 - the parts that it puts together
         )
     if peer is None:
         raise tls.TlsHandshakeFailedError(f"not finished within {HANDSHAKE_SECONDS:g} s")
-    return Tunnel(
+    parts.trust.check(role, peer)
+
+    def closed(tunnel: Tunnel, reason: MeshError | None) -> None:
+        parts.trust.forget(tunnel)
+        on_close(tunnel, reason)
+
+    host = str(connection.getpeername()[0]) if connection.family != socket.AF_UNIX else ""
+    tunnel = Tunnel(
         parts.reactor,
         parts.buffers,
         session,
@@ -83,5 +106,8 @@ async def secure(  # noqa: PLR0913 - the parts that it puts together
         Connection(role, settings_of(role, parts.http2), parts.windows),
         peer=peer.identity,
         on_stream=on_stream,
-        on_close=on_close,
+        on_close=closed,
     )
+    held = credential.certificate
+    parts.trust.watch(tunnel, role, (held.identity, held.not_after), peer, host, renew)
+    return tunnel

@@ -46,7 +46,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         "PROXY_WORKLOAD_INFO": "shop/web/web",
         "NODE_NAME": "node-a",
         "LOCAL_XDS_PATH": str(folder / "world.yaml"),
-        "CRL_PATH": "/crl.pem",
+        "FAKE_CA": "true",
         **{name: str(folder / name) for name in files},
     }
     with Proxy(environ) as running:
@@ -116,7 +116,7 @@ def test_the_dump_shows_the_pods_and_the_settings(proxy: Proxy) -> None:
 
 
 def test_a_setting_without_effect_is_said(proxy: Proxy) -> None:
-    proxy.wait_line("CRL_PATH has no effect")
+    proxy.wait_line("FAKE_CA has no effect")
 
 
 def test_metrics_are_given_as_text_and_as_openmetrics(proxy: Proxy) -> None:

@@ -1,0 +1,225 @@
+"""Whether the tunnels that are open may still be trusted: certificates end, and are revoked.
+
+1. TLS judges a peer once. A tunnel that lives longer than a certificate of its two sides goes on
+   only if that side has another one: ours is what we hold now, the peer's what it has shown in a
+   later handshake from the same address.
+2. Some time before, a tunnel takes no new streams, so that these get a new tunnel. Where streams go
+   on, its client makes one for their sake: with it both sides prove what they have.
+3. Who is on a revocation list that comes to be in force loses its tunnels at once.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from mesh.errors import MeshError, PeerError, UnavailableError
+from mesh.model.identity import Identity
+from mesh.observe.access_log import Direction
+from mesh.observe.metrics import TrafficMetrics
+from mesh.runtime import tls
+from mesh.runtime.http2_transport import Tunnel
+from mesh.runtime.tls_revocation import Revocations, TlsRevokedError
+from mesh.runtime.worker.credentials import Credentials
+from mesh.wire.http2.frames import Role
+
+LEAVE_SECONDS: Final = 60.0
+"""How long before its end a tunnel takes no new streams, at most; at most a quarter of its time."""
+
+LOOK_SECONDS: Final = 0.25
+"""Less often nobody looks, and all that is due by then is done together."""
+
+LONGEST_SECONDS: Final = 60.0
+"""Looked at all the same: the clock may have been set."""
+
+log = logging.getLogger(__name__)
+
+
+class OwnCertificateExpiredError(UnavailableError):
+    """Our own certificate has ended, and no other has come: its tunnels end."""
+
+    code = "own_certificate_expired"
+
+    def __init__(self, identity: Identity) -> None:
+        """Keep whose it was."""
+        super().__init__(f"the certificate of {identity} has expired, and no other has come")
+        self.identity = identity
+
+
+class PeerCertificateExpiredError(PeerError):
+    """The peer's certificate has ended, and it has shown no other: its tunnel ends."""
+
+    code = "peer_certificate_expired"
+
+    def __init__(self, identity: Identity) -> None:
+        """Keep whose it was."""
+        super().__init__(f"the certificate of {identity} has expired, and no other was shown")
+        self.identity = identity
+
+
+@dataclass(slots=True, eq=False)
+class _Watched:
+    """A tunnel, and what its handshake was made with."""
+
+    tunnel: Tunnel
+    role: Role
+    own: Identity
+    own_until: float
+    peer: tls.Peer
+    host: str
+    renew: Callable[[], object] | None
+    due: float = 0.0
+    """When to look at it again."""
+
+
+class Trust:
+    """The open tunnels of a worker, until their certificates end."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        revocations: Revocations,
+        metrics: TrafficMetrics,
+        clock: Callable[[], float],
+    ) -> None:
+        """Watch nothing yet.
+
+        Args:
+            credentials: what we hold now.
+            revocations: whom nobody trusts.
+            metrics: where refusals are counted.
+            clock: seconds since the epoch.
+        """
+        self._credentials = credentials
+        self._revocations = revocations
+        self._metrics = metrics
+        self._clock = clock
+        self._watched: dict[Tunnel, _Watched] = {}
+        self._shown: dict[tuple[Identity, str], float] = {}
+        """Until when somebody's newest certificate lasts, by identity and address."""
+        self._soonest = float("inf")
+        self._woken = trio.Event()
+
+    def check(self, role: Role, peer: tls.Peer) -> None:
+        """Pass a peer that is not revoked.
+
+        Raises:
+            TlsRevokedError: it is.
+            RevocationUnknownError: nobody can tell.
+        """
+        try:
+            self._revocations.check(peer.chain)
+        except TlsRevokedError:
+            self._metrics.observe_revoked(_direction(role))
+            raise
+
+    def watch(
+        self,
+        tunnel: Tunnel,
+        role: Role,
+        own: tuple[Identity, float],
+        peer: tls.Peer,
+        host: str,
+        renew: Callable[[], object] | None,
+    ) -> None:
+        """From now on it ends in time, unless `forget` comes before.
+
+        Args:
+            tunnel: it.
+            role: ours in it.
+            own: who we are there, and until when our certificate lasts.
+            peer: the other side.
+            host: the other side's address.
+            renew: makes another tunnel to the same place, for the proof; None where we cannot.
+        """
+        who = peer.identity, host
+        self._shown[who] = max(peer.not_after, self._shown.get(who, 0.0))
+        one = _Watched(tunnel, role, *own, peer, host, renew)
+        self._watched[tunnel] = one
+        self._plan(one, min(one.own_until, peer.not_after))
+
+    def forget(self, tunnel: Tunnel) -> None:
+        """It is closed. Twice is fine."""
+        self._watched.pop(tunnel, None)
+
+    async def run(self) -> None:
+        """End tunnels when it is time for that.
+
+        Cancellation: nothing is ended any more.
+        """
+        while True:
+            wait_s = min(max(self._soonest - self._clock(), LOOK_SECONDS), LONGEST_SECONDS)
+            with trio.move_on_after(wait_s):
+                await self._woken.wait()
+            self._woken = trio.Event()
+            self.look()
+
+    async def keep_revocations(self) -> None:
+        """Read the revocation lists again and again, and end what they forbid.
+
+        Cancellation: the last lists stay in force.
+        """
+        await self._revocations.keep(self._judge_again)
+
+    def look(self) -> None:
+        """Do what is due."""
+        now = self._clock()
+        self._soonest = float("inf")
+        for one in list(self._watched.values()):
+            if one.due <= now:
+                self._decide(one, now)
+            self._soonest = min(self._soonest, one.due)
+        for who in [who for who, until in self._shown.items() if until <= now]:
+            del self._shown[who]
+
+    def _decide(self, one: _Watched, now: float) -> None:
+        own_until = max(one.own_until, self._credentials.until(one.own))
+        peer_until = max(one.peer.not_after, self._shown.get((one.peer.identity, one.host), 0.0))
+        until = min(own_until, peer_until)
+        if until <= now:
+            one.due = float("inf")
+            if own_until <= now:
+                self._end(one, OwnCertificateExpiredError(one.own))
+            else:
+                self._end(one, PeerCertificateExpiredError(one.peer.identity))
+            return
+        one.tunnel.drain()
+        if one.tunnel.streams and one.renew is not None:
+            one.renew()
+        self._plan(one, until)
+
+    def _plan(self, one: _Watched, until: float) -> None:
+        """Look again some time before the end; in the last moments, at the end itself."""
+        left_s = until - self._clock()
+        ahead_s = min(LEAVE_SECONDS, left_s / 4)
+        one.due = until if ahead_s < LOOK_SECONDS else until - ahead_s
+        if one.due < self._soonest:
+            self._soonest = one.due
+            self._woken.set()
+
+    def _judge_again(self) -> None:
+        for one in list(self._watched.values()):
+            try:
+                self.check(one.role, one.peer)
+            except MeshError as error:
+                self._end(one, error)
+
+    def _end(self, one: _Watched, error: MeshError) -> None:
+        code = getattr(error, "code", "")
+        log.warning(
+            "a tunnel ends",
+            extra={
+                "code": code,
+                "error": str(error),
+                "peer": str(one.peer.identity),
+                "streams": one.tunnel.streams,
+            },
+        )
+        self.forget(one.tunnel)
+        one.tunnel.cut(error)
+
+
+def _direction(role: Role) -> Direction:
+    return Direction.OUTBOUND if role is Role.CLIENT else Direction.INBOUND
