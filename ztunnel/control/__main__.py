@@ -11,13 +11,14 @@ import trio
 from mesh.errors import ConfigError
 from mesh.runtime import logs
 from mesh.runtime.control.pages import Pages, serving
+from mesh.runtime.control.stats import Stats
 from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.processes.orders import EXIT_OPERATOR
 from ztunnel.config import Config
 from ztunnel.control import local_state
-from ztunnel.control.admin import Admin
+from ztunnel.control.admin import NodeAdmin
 from ztunnel.control.app import Control, warn_all
-from ztunnel.control.stats import Stats
+from ztunnel.control.stats import pod_families
 
 WRONG_USE = 2
 
@@ -27,7 +28,16 @@ log = logging.getLogger(__name__)
 async def _serve(descriptor: int, config: Config) -> None:
     supervisor = SupervisorLink(descriptor)
     control = Control(config, supervisor, local_state.load(config))
-    pages = Pages(Admin(control, supervisor).page, Stats(control).page, control.readiness.page)
+    pages = Pages(
+        NodeAdmin(control, supervisor).page,
+        Stats(
+            "ztunnel",
+            control,
+            control.workers,
+            of_own=lambda: pod_families(control.pods, control.workers),
+        ).page,
+        control.readiness.page,
+    )
     async with serving(config.ports, pages, ipv6=config.ipv6_enabled):
         gc.collect()
         gc.freeze()

@@ -25,6 +25,7 @@ from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.probe import try_sockets
 from mesh.runtime.processes.orders import DrainAll, Order, Serving, WorkerGone, WorkerStarted
 from mesh.runtime.processes.supervisor import cores
+from mesh.runtime.tls_revocation import Revocations
 from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import PodInfo, StateDelta
 from ztunnel.config import Config, Mode
@@ -79,6 +80,7 @@ class Control:
         self._saver = _saver_of(config)
         self.zds = ZdsClient(config.inpod_uds, self.pods, self.workers, chance)
         self.discovery: Discovery | None = None
+        self.revocations = Revocations(config.crl_path)
         self.readiness = Readiness(self)
         self._chance = chance
         self._hurried, self._hurries = trio.open_memory_channel[Identity](256)
@@ -98,6 +100,7 @@ class Control:
             services.start_soon(self._watch_identities)
             services.start_soon(self._hurry)
             services.start_soon(self.workers.retry)
+            services.start_soon(self.revocations.keep, self.bell.ring)
             self._start_discovery(services)
             services.start_soon(self._find_pods)
             await self._supervisor.send(Serving())

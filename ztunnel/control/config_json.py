@@ -1,8 +1,8 @@
 """The settings as `/config_dump` shows them: Istio's names where Istio has one. No secrets."""
 
+from mesh.model.fields import Json
 from mesh.model.identity import Identity
 from mesh.model.names import HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT, OWN_PORTS
-from mesh.runtime.control.config_dump import Json
 from ztunnel.config import Config, Mode
 
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from mesh.runtime.control.store import Store
 from mesh.runtime.http_server import Request, Response, text
+from mesh.runtime.tls_revocation import Revocations
 from ztunnel.config import Config, Mode
 from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
@@ -18,6 +19,7 @@ class Looked(Protocol):
     store: Store
     workers: PodWorkers
     pods: Pods
+    revocations: Revocations
     zds: ZdsClient
 
 
@@ -29,7 +31,7 @@ class Readiness:
         self._looked = looked
 
     def pending(self) -> Iterator[str]:
-        """What is missing, in the words of Istio's node proxy."""
+        """What is missing, in the words of Istio's node proxy (but for the last, which is ours)."""
         looked = self._looked
         if looked.store.is_empty and not looked.workers.have_state:
             yield "state manager"
@@ -37,6 +39,8 @@ class Readiness:
             yield "proxy"
         if not self._has_pods():
             yield "workload proxy manager"
+        if looked.revocations.are_unknown:
+            yield "revocation lists"
 
     def _has_pods(self) -> bool:
         looked = self._looked

@@ -1,183 +1,27 @@
-"""The metrics page (15020): the workers' counters added up, and what this process counts itself."""
+"""What only a node proxy's metrics page counts: its pods."""
 
-import logging
-import resource
-import time
-from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Iterator
 
-import trio
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.openmetrics import exposition as openmetrics
 
-from mesh.errors import MeshError
-from mesh.observe.collector import traffic_families
-from mesh.runtime.control.certificates import Certificates
-from mesh.runtime.control.discovery import Counts, Discovery
-from mesh.runtime.control.last_good import LastGood
-from mesh.runtime.control.store import Store
-from mesh.runtime.http_server import Request, Response, compressed, text
-from mesh.wire.feed_answers import METRICS, MetricRow, read_metrics
 from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
 
-ASK_S: Final = 1.0
-PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
-PATHS: Final = frozenset({"/metrics", "/stats/prometheus"})
-OWN_DESCRIPTORS: Final = "/proc/{pid}/fd"
 
-log = logging.getLogger(__name__)
-
-
-class Counted(Protocol):
-    """What is counted."""
-
-    store: Store
-    pods: Pods
-    workers: PodWorkers
-    certificates: Certificates
-    discovery: Discovery | None
-    last_good: LastGood | None
-
-
-class Stats:
-    """The page."""
-
-    def __init__(self, counted: Counted) -> None:
-        """Count these parts when somebody asks."""
-        self._counted = counted
-
-    async def page(self, request: Request) -> Response:
-        """Text or OpenMetrics, and as gzip or not, as the client accepts.
-
-        Cancellation: nothing changes.
-        """
-        if request.path not in PATHS or request.method == "POST":
-            return text("not found", 404)
-        registry = _Once(await self._families())
-        if "application/openmetrics-text" in request.headers.get("accept", ""):
-            write: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest
-            answer = Response(200, write(registry), openmetrics.CONTENT_TYPE_LATEST)
-        else:
-            answer = Response(200, generate_latest(registry), PLAIN)
-        return await compressed(request, answer)
-
-    async def _families(self) -> list[Metric]:
-        rows: list[MetricRow] = []
-        for body in await self._counted.workers.ask(METRICS, trio.current_time() + ASK_S):
-            try:
-                rows += read_metrics(body)
-            except MeshError as error:
-                log.warning("an answer is left out", extra={"code": error.code})
-        return [
-            *_process_families([link.pid for link in self._counted.workers.links]),
-            _gauge("istio_build", "Istio component build info.", _BUILD),
-            *self._discovery_families(),
-            *traffic_families(rows),
-            *self._pod_families(),
-            *self._own_families(),
-        ]
-
-    def _discovery_families(self) -> Iterator[Metric]:
-        discovery = self._counted.discovery
-        counts = Counts() if discovery is None else discovery.counts
-        yield _counter("istio_xds_message", "Messages received (unstable).", "url", counts.messages)
-        yield _counter(
-            "istio_xds_message_bytes", "Octets received (unstable).", "url", counts.octets
-        )
-        yield _counter(
-            "istio_xds_connection_terminations",
-            "Discovery streams that ended (unstable).",
-            "reason",
-            counts.terminations,
-        )
-
-    def _pod_families(self) -> Iterator[Metric]:
-        pods, failed = self._counted.pods, self._counted.workers.failed_pods()
-        counts = {
-            "active_proxy_count": (
-                "Pods that are served (unstable).",
-                len(pods.enrolled) - len(failed),
-            ),
-            "pending_proxy_count": ("Pods that wait to be served (unstable).", len(failed)),
-        }
-        for name, (words, number) in counts.items():
-            yield GaugeMetricFamily(f"workload_manager_{name}", words, value=number)
-        for name, words, number in (
-            ("started", "Pods that came (unstable).", pods.came),
-            ("stopped", "Pods that went (unstable).", pods.went),
-        ):
-            yield CounterMetricFamily(f"workload_manager_proxies_{name}", words, value=number)
-
-    def _own_families(self) -> Iterator[Metric]:
-        """What Istio's node proxy does not count."""
-        certificates = self._counted.certificates
-        expiry = GaugeMetricFamily(
-            "sluice_certificate_expiry_timestamp_seconds",
-            "When the certificate of an identity expires.",
-            labels=("identity",),
-        )
-        for certificate in certificates.held.values():
-            expiry.add_metric((str(certificate.identity),), certificate.not_after)
-        yield expiry
-        yield GaugeMetricFamily(
-            "sluice_certificates_missing",
-            "Identities of this node that have no certificate.",
-            value=len(certificates.reasons),
-        )
-        last_good = self._counted.last_good
-        yield GaugeMetricFamily(
-            "sluice_last_good_state_age_seconds",
-            "Age of the saved state that is served from; 0 when it is the control plane's.",
-            value=0.0 if last_good is None else max(0.0, time.time() - last_good.saved_at),
-        )
-        yield GaugeMetricFamily(
-            "sluice_state_version", "The version of the state.", value=self._counted.store.version
-        )
-
-
-_BUILD: Final = {"component": "ztunnel", "tag": version("sluice-mesh")}
-
-
-class _Once(CollectorRegistry):
-    """Families that were collected before."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        super().__init__()
-        self._families = list(families)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-def _process_families(workers: list[int]) -> Iterator[Metric]:
-    """Of this process and the workers together; a limit is each one's own."""
-    descriptors = 0
-    for pid in ("self", *map(str, workers)):
-        try:
-            descriptors += sum(1 for _ in Path(OWN_DESCRIPTORS.format(pid=pid)).iterdir())
-        except OSError:
-            continue  # it has just ended
-    yield GaugeMetricFamily(
-        "process_open_fds", "Number of open file descriptors", value=descriptors
-    )
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield GaugeMetricFamily(
-        "process_max_fds", "Maximum number of file descriptors", value=float(soft)
-    )
-
-
-def _gauge(name: str, words: str, labels: dict[str, str]) -> Metric:
-    family = GaugeMetricFamily(name, words, labels=tuple(labels))
-    family.add_metric(tuple(labels.values()), 1.0)
-    return family
-
-
-def _counter(name: str, words: str, label: str, counts: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(name, words, labels=(label,))
-    for value, number in counts.items():
-        family.add_metric((value,), number)
-    return family
+def pod_families(pods: Pods, workers: PodWorkers) -> Iterator[Metric]:
+    """Of the pods that are served, and that came and went."""
+    failed = workers.failed_pods()
+    counts = {
+        "active_proxy_count": (
+            "Pods that are served (unstable).",
+            len(pods.enrolled) - len(failed),
+        ),
+        "pending_proxy_count": ("Pods that wait to be served (unstable).", len(failed)),
+    }
+    for name, (words, number) in counts.items():
+        yield GaugeMetricFamily(f"workload_manager_{name}", words, value=number)
+    for name, words, number in (
+        ("started", "Pods that came (unstable).", pods.came),
+        ("stopped", "Pods that went (unstable).", pods.went),
+    ):
+        yield CounterMetricFamily(f"workload_manager_proxies_{name}", words, value=number)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mesh.model.address import format_ip
+from mesh.model.fields import Json
 from mesh.model.policy import Authorization, Cidr, Match, ServiceAccountMatch, StringMatch
 from mesh.model.policy import StringMatchKind as Kind
 from mesh.model.workload import (
@@ -26,8 +27,6 @@ from mesh.model.workload import (
 from mesh.runtime.certificates import Described, describe
 from mesh.runtime.control import words
 from mesh.wire.feed import Certificate
-
-Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 MATCH_FIELDS: Final = {
     "namespaces": "namespaces",

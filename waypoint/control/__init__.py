@@ -1,0 +1,1 @@
+"""The control process: discovery, the certificate, the workers' feeds, the pages."""
