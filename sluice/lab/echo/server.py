@@ -14,7 +14,7 @@ from sluice.lab.echo.logbook import note
 from sluice.lab.echo.settings import READY, Port, Settings, Speech
 
 _BACKLOG: Final = 4096
-_STACK_OCTETS: Final = 256 * 1024
+_STACK_OCTETS: Final = 1 << 20
 _PAUSE_S: Final = 0.1
 """When the process is out of descriptors: those that are open go on."""
 
