@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import trio
 
 from mesh.runtime.worker.parts import WorkerParts
+from mesh.runtime.worker.resolve import Resolver
 from mesh.state.world import World
 from ztunnel.config import Config
 from ztunnel.worker.connections import Connections
-from ztunnel.worker.resolve import Resolver
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

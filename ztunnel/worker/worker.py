@@ -29,6 +29,7 @@ from mesh.runtime.relay.reactor import Reactor
 from mesh.runtime.tls_revocation import Revocations
 from mesh.runtime.worker.credentials import Credentials
 from mesh.runtime.worker.deadlines import Deadlines
+from mesh.runtime.worker.resolve import Resolver
 from mesh.runtime.worker.trust import Trust
 from mesh.state.world import World
 from mesh.wire import feed_answers
@@ -57,7 +58,6 @@ from ztunnel.config import Config
 from ztunnel.worker.connections import Connections
 from ztunnel.worker.context import Context
 from ztunnel.worker.pod import Pod, serve_pod
-from ztunnel.worker.resolve import Resolver
 
 WINDOW_CEILING_OCTETS: Final = 256 * 1024 * 1024
 """What all receive windows of a worker may grow by, together."""

@@ -3,7 +3,7 @@
 import pytest
 
 from mesh.model.address import parse_ip
-from ztunnel.worker.resolve import KEEP_SECONDS, MOST_NAMES, NameUnknownError, Resolver
+from mesh.runtime.worker.resolve import KEEP_SECONDS, MOST_NAMES, NameUnknownError, Resolver
 
 
 async def test_a_name_of_this_machine_is_found_without_any_network() -> None:
