@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mesh.model.routes import Cors
-from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
+from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first, joined
 
 ORIGIN: Final = b"origin"
 ALLOW_ORIGIN: Final = b"access-control-allow-origin"
@@ -127,9 +127,6 @@ def _joined(names: Iterable[str]) -> bytes:
 def _vary(cors: Cors, fields: Fields) -> None:
     if ANY in cors.origins and not cors.credentials:
         return
-    for index, (name, value) in enumerate(fields):
-        if name == b"vary":
-            if b"origin" not in value.lower() and value != b"*":
-                fields[index] = (name, value + b", origin")
-            return
-    fields.append((b"vary", b"origin"))
+    told = joined(fields, b"vary") or b""
+    if {b"*", ORIGIN}.isdisjoint(each.strip().lower() for each in told.split(b",")):
+        fields.append((b"vary", ORIGIN))

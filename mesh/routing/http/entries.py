@@ -120,8 +120,8 @@ class MethodCheck:
 
     def holds(self, view: RequestView) -> bool:
         """Whether it does."""
-        service, slash, method = view.path[1:].partition(b"/")
-        return bool(slash) and _agrees(self.service, service) and _agrees(self.method, method)
+        service, _, method = view.path[1:].partition(b"/")
+        return _agrees(self.service, service) and _agrees(self.method, method)
 
 
 Check: TypeAlias = HeaderCheck | ParameterCheck | PathCheck | MethodCheck

@@ -493,6 +493,7 @@ def _by_name(routes: list[Route]) -> list[Route]:
     return list({(each.namespace, each.name): each for each in routes}.values())
 
 
+@pytest.mark.slow
 @given(st.data(), st.sampled_from([RouteKind.HTTP, RouteKind.GRPC]))
 def test_the_index_gives_what_sorting_every_match_gives(
     data: st.DataObject, kind: RouteKind
@@ -504,6 +505,7 @@ def test_the_index_gives_what_sorting_every_match_gives(
         _agrees(routes, built, asked)
 
 
+@pytest.mark.slow
 @given(
     st.lists(_routes(RouteKind.HTTP, MATCHES) | st.sampled_from(["m/r", "n/s"]), max_size=8),
     st.lists(REQUESTS, min_size=1, max_size=5),
