@@ -34,9 +34,10 @@ class Authority:
         """Make the keys; another `Authority` of the same trust domain is another chain."""
         self.trust_domain = trust_domain
         self._between = b""
-        root_key = ec.generate_private_key(ec.SECP256R1())
+        root_key = self._root_key = ec.generate_private_key(ec.SECP256R1())
         root = _authority_certificate("root", root_key.public_key(), "root", root_key)
         self.roots = root.public_bytes(Encoding.PEM)
+        self._root_name = root.subject
         self._key, self._name = root_key, root.subject
         if intermediate:
             self._key = ec.generate_private_key(ec.SECP256R1())
@@ -92,6 +93,31 @@ class Authority:
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         chain = leaf.public_bytes(Encoding.PEM) + self._between
         return Issued(pem, chain, self.roots, (start + lasts).timestamp())
+
+    def revoke(self, *chains: bytes, by_root: bool = False, lasts: dt.timedelta = HOUR) -> bytes:
+        """A revocation list (PEM) with the first certificate of each chain (PEM).
+
+        Args:
+            chains: whose certificates.
+            by_root: sign as the root, and not as the one who issues.
+            lasts: how long the list holds; a negative span is over.
+        """
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._root_name if by_root else self._name)
+            .last_update(now - 24 * HOUR)
+            .next_update(now + lasts)
+        )
+        for chain in chains:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder()
+                .serial_number(x509.load_pem_x509_certificates(chain)[0].serial_number)
+                .revocation_date(now)
+                .build()
+            )
+        key = self._root_key if by_root else self._key
+        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     def sign_request(self, request: bytes, lasts_s: float) -> bytes:
         """The chain for a request (PEM) of somebody who keeps the key; names as asked."""

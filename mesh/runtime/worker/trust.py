@@ -59,6 +59,10 @@ class PeerCertificateExpiredError(PeerError):
         self.identity = identity
 
 
+Pair = tuple[Identity, Identity, str]
+"""Who we are, who the peer is, and its address."""
+
+
 @dataclass(slots=True, eq=False)
 class _Watched:
     """A tunnel, and what its handshake was made with."""
@@ -70,8 +74,23 @@ class _Watched:
     peer: tls.Peer
     host: str
     renew: Callable[[], object] | None
+    until: float = 0.0
+    """When it would end, as of the last look."""
     due: float = 0.0
     """When to look at it again."""
+
+    @property
+    def pair(self) -> Pair:
+        """Between whom it is."""
+        return self.own, self.peer.identity, self.host
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchanged:
+    """Until when the newest certificates last that a pair has shown each other."""
+
+    ours: float
+    peers: float
 
 
 class Trust:
@@ -97,8 +116,7 @@ class Trust:
         self._metrics = metrics
         self._clock = clock
         self._watched: dict[Tunnel, _Watched] = {}
-        self._shown: dict[tuple[Identity, str], float] = {}
-        """Until when somebody's newest certificate lasts, by identity and address."""
+        self._exchanged: dict[Pair, _Exchanged] = {}
         self._soonest = float("inf")
         self._woken = trio.Event()
 
@@ -134,9 +152,11 @@ class Trust:
             host: the other side's address.
             renew: makes another tunnel to the same place, for the proof; None where we cannot.
         """
-        who = peer.identity, host
-        self._shown[who] = max(peer.not_after, self._shown.get(who, 0.0))
         one = _Watched(tunnel, role, *own, peer, host, renew)
+        before = self._exchanged.get(one.pair, _Exchanged(0.0, 0.0))
+        self._exchanged[one.pair] = _Exchanged(
+            max(before.ours, one.own_until), max(before.peers, peer.not_after)
+        )
         self._watched[tunnel] = one
         self._plan(one, min(one.own_until, peer.not_after))
 
@@ -171,13 +191,13 @@ class Trust:
             if one.due <= now:
                 self._decide(one, now)
             self._soonest = min(self._soonest, one.due)
-        for who in [who for who, until in self._shown.items() if until <= now]:
-            del self._shown[who]
+        for pair in [pair for pair, last in self._exchanged.items() if last.peers <= now]:
+            del self._exchanged[pair]
 
     def _decide(self, one: _Watched, now: float) -> None:
         own_until = max(one.own_until, self._credentials.until(one.own))
-        peer_until = max(one.peer.not_after, self._shown.get((one.peer.identity, one.host), 0.0))
-        until = min(own_until, peer_until)
+        shown = self._exchanged.get(one.pair, _Exchanged(one.own_until, one.peer.not_after))
+        until = min(own_until, shown.peers)
         if until <= now:
             one.due = float("inf")
             if own_until <= now:
@@ -186,13 +206,15 @@ class Trust:
                 self._end(one, PeerCertificateExpiredError(one.peer.identity))
             return
         one.tunnel.drain()
-        if one.tunnel.streams and one.renew is not None:
+        is_proved = min(shown.ours, until) > one.until
+        if one.tunnel.streams and one.renew is not None and not is_proved:
             one.renew()
         self._plan(one, until)
 
     def _plan(self, one: _Watched, until: float) -> None:
         """Look again some time before the end; in the last moments, at the end itself."""
         left_s = until - self._clock()
+        one.until = until
         ahead_s = min(LEAVE_SECONDS, left_s / 4)
         one.due = until if ahead_s < LOOK_SECONDS else until - ahead_s
         if one.due < self._soonest:

@@ -305,8 +305,8 @@ def deny(name: str, *callers: str, where: PolicyScope = PolicyScope.NAMESPACE) -
 
 
 @contextmanager
-def town() -> Iterator[Town]:
-    """Build it, and take it down."""
+def town(**environment: str) -> Iterator[Town]:
+    """Build it, and take it down; the workers may be told more by their environment."""
     number = next(TOWNS)  # the kernel takes links down in its own time: never the same name
     with ExitStack() as stack:
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
@@ -315,7 +315,9 @@ def town() -> Iterator[Town]:
         wire(here, lambda wiring: wiring.bridge(bridge))
         stack.callback(wire, here, lambda wiring: wiring.remove(bridge))
         pods = {name: stack.enter_context(_pod(here, bridge, name)) for name in ADDRESSES}
-        starting = {node: worker(LOG_FORMAT="json", RUST_LOG="info") for node in NODES}
+        starting = {
+            node: worker(LOG_FORMAT="json", RUST_LOG="info", **environment) for node in NODES
+        }
         with ThreadPoolExecutor() as threads:  # a process takes its time to begin
             begun = {node: threads.submit(each.__enter__) for node, each in starting.items()}
         for each in starting.values():
