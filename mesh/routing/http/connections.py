@@ -62,7 +62,10 @@ class ConnectionTable:
             return
         for hostname in _hostnames(route):
             alike = self._by_hostname[hostname]
-            del alike[bisect_left(alike, _matched(route, hostname).rank, key=_BY_RANK)]
+            index = bisect_left(alike, _matched(route, hostname).rank, key=_BY_RANK)
+            while alike[index].route is not route:  # nothing forbids two names for one route
+                index += 1
+            del alike[index]
             if not alike:
                 del self._by_hostname[hostname]
 

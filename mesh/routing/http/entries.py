@@ -8,6 +8,7 @@
    more characters of the service, of the method, more headers.
 4. What is still equal: the older route, `namespace/name`, the rule and the match that come first.
 5. Of several conditions on one header or parameter the first counts.
+6. Paths of EXACT and PREFIX are spelled as `mesh.routing.http.paths` spells a request's.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from mesh.model.routes import (
     ValueMatch,
     ValueMatchKind,
 )
+from mesh.routing.http.paths import PathInvalidError, normalise_path
 from mesh.routing.http.patterns import Pattern, compile_pattern
 from mesh.routing.http.view import RequestView
 
@@ -234,15 +236,23 @@ def _path_place(path: PathMatch | None) -> _Place:
     match path.kind:
         case PathMatchKind.PREFIX:
             text = path.value.removesuffix("/")
-            return _Place(PREFIX, text.encode(), (len(text), 0)) if text else _Place(ANY)
+            return _Place(PREFIX, _spelled(text), (len(text), 0)) if text else _Place(ANY)
         case PathMatchKind.EXACT:
-            return _Place(EXACT, path.value.encode())
+            return _Place(EXACT, _spelled(path.value))
         case PathMatchKind.REGEX:
             pattern = compile_pattern(path.value)
             elements = pattern.beginning.rpartition(b"/")[0]
             if not elements.startswith(b"/"):  # then no path of a request begins so
                 elements = b""
             return _Place(REGEX, elements, (len(path.value), 0), PathCheck(pattern))
+
+
+def _spelled(path: str) -> bytes:
+    """As requests come, whose paths are normalised: `/caf%c3%a9` and `/café` are one path."""
+    try:
+        return normalise_path(path.encode())
+    except PathInvalidError:  # no request has such a path
+        return path.encode()
 
 
 def _method_place(method: MethodMatch | None) -> _Place:

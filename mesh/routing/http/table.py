@@ -41,7 +41,10 @@ class Bucket:
         """Take an entry away that was added."""
         by_values = self._shapes[entry.shape]
         alike = by_values[entry.values]
-        del alike[bisect_left(alike, entry.rank, key=_BY_RANK)]
+        index = bisect_left(alike, entry.rank, key=_BY_RANK)
+        while alike[index] is not entry:  # nothing forbids two names for one route
+            index += 1
+        del alike[index]
         if not alike:
             del by_values[entry.values]
         if not by_values:

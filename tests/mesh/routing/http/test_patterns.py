@@ -78,6 +78,7 @@ def test_the_time_is_linear_in_the_value() -> None:
         ("é", b""),
         ("", b""),
         ("[^a]", b""),
+        (r"\C*", b""),
     ],
 )
 def test_a_pattern_knows_how_everything_begins_that_it_matches(text: str, beginning: bytes) -> None:

@@ -414,6 +414,20 @@ def test_grpc_methods_are_matched_by_service_then_method_then_headers(
     assert chosen(GRPC, asked) == name
 
 
+def test_a_routes_path_is_spelled_like_a_requests() -> None:
+    routes = table(
+        route(
+            rule("café", match(prefix("/café"))),
+            rule("admin", match(exact("/%61dmin"))),
+            rule("never", match(prefix("/a b"))),
+        )
+    )
+    found = routes.match(request("/caf%C3%A9/x"))
+    assert found is not None
+    assert (found.rule.name, found.prefix) == ("café", len("/caf%C3%A9"))
+    assert chosen(routes, request("/admin")) == "admin"
+
+
 def test_a_bad_pattern_changes_nothing() -> None:
     routes = table(route(rule("good", match(prefix("/a")))))
     with pytest.raises(PatternInvalidError):
