@@ -74,13 +74,14 @@ class Writes:
             except ManifestUnwritableError as error:
                 self._count("status", "failed")
                 failures.append(error)
-        if self._kept_statuses != statuses.keys():
+        keys = frozenset(statuses)
+        if self._kept_statuses != keys:
             try:
-                self._patches.retain(statuses.keys())
-                self._kept_statuses = frozenset(statuses)
+                self._patches.retain(keys)
+                self._kept_statuses = keys
             except ManifestUnwritableError as error:
                 failures.append(error)
-            for key in self._done.keys() - statuses.keys():
+            for key in self._done.keys() - keys:
                 del self._done[key]
         return failures
 
@@ -99,10 +100,11 @@ class Writes:
             except ManifestUnwritableError as error:
                 self._count("object", "failed")
                 failures.append(error)
-        if self._kept_objects != wanted.keys():
+        keys = frozenset(wanted)
+        if self._kept_objects != keys:
             try:
-                self._made.retain(wanted.keys())
-                self._kept_objects = frozenset(wanted)
+                self._made.retain(keys)
+                self._kept_objects = keys
             except ManifestUnwritableError as error:
                 failures.append(error)
         return failures

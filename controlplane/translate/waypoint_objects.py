@@ -45,7 +45,7 @@ def waypoint_objects(store: Store, gateway: GatewayFacts) -> list[KubernetesObje
     )
     # Where Istio has made it, it is Istio's.
     is_foreign = root.key in store.things and not _is_managed(store, root.key)
-    return objects if is_foreign else [*objects, root]
+    return objects if is_foreign else [root, *objects]  # before the pods that mount it
 
 
 def taken(store: Store, gateway: GatewayFacts) -> Iterator[ObjectKey]:

@@ -22,6 +22,7 @@ _DOTTED_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _FROM_MANIFEST: Final = (
     "name", "namespace", "labels", "annotations", "ownerReferences", "finalizers",
 )  # fmt: skip
+_VOLUMES: Final = ("secret", "configMap", "emptyDir", "projected")
 _HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 
 
@@ -43,7 +44,7 @@ def admit(documents: Sequence[KubernetesObject], objects: Objects) -> list[Kuber
         raise LabRefusedError(tuple(slips))
     admitted: list[KubernetesObject] = []
     for each in documents:
-        admitted.append(_admitted(each, objects, admitted))
+        admitted.append(stored_as(each, objects, admitted))
     return admitted
 
 
@@ -109,8 +110,8 @@ def _pod_slips(document: KubernetesObject, path: tuple[str, ...]) -> Iterator[st
                 mend = f"no volume {mount.text('name')!r} in this pod: add it to volumes"
                 yield from mount.invalid("name", mend).problems
     for volume in spec.parts("volumes"):
-        if not any(volume.has(sort) for sort in ("secret", "configMap", "emptyDir")):
-            mend = "the lab has volumes of the sorts secret, configMap and emptyDir: use one"
+        if not any(volume.has(sort) for sort in _VOLUMES):
+            mend = f"the lab has volumes of the sorts {', '.join(_VOLUMES)}: use one"
             yield from volume.invalid("name", mend).problems
 
 
@@ -155,9 +156,19 @@ def _service_slips(document: KubernetesObject) -> Iterator[str]:
         yield from spec.invalid("ports", "several ports need a name each, all different").problems
 
 
-def _admitted(
-    document: KubernetesObject, objects: Objects, together: Sequence[KubernetesObject]
+def stored_as(
+    document: KubernetesObject, objects: Objects, together: Sequence[KubernetesObject] = ()
 ) -> KubernetesObject:
+    """A manifest that is in order as it is stored: with defaults, and with what the server keeps.
+
+    Args:
+        document: the manifest.
+        objects: what is there.
+        together: what is stored at the same time.
+
+    Raises:
+        LabRefusedError: a service wants an address that it cannot have.
+    """
     old = objects.get(document.key)
     body: dict[str, Json] = {**document.body, "metadata": _metadata(document, old)}
     match document.key.kind:

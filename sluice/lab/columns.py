@@ -1,10 +1,12 @@
 """What `get` shows of an object for people: for each kind, the columns that kubectl has."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from mesh.model.fields import Part
 from mesh.model.kubernetes import KubernetesObject
+from sluice.lab.gateways import addresses_of, is_met
 from sluice.lab.objects import is_leaving, is_ready, node_of, phase, pod_ips
 
 NONE: Final = "<none>"
@@ -77,6 +79,11 @@ def _node_state(node: KubernetesObject) -> str:
     return "Ready" if is_ready(node) else "NotReady"
 
 
+def _hostnames(route: KubernetesObject) -> str:
+    hosts = route.at("spec").texts("hostnames")
+    return json.dumps(hosts) if hosts else ""
+
+
 def _text(*path: str, default: str = NONE) -> Column:
     *parents, name = path
 
@@ -109,6 +116,19 @@ _COLUMNS: Final[Mapping[str, Mapping[str, Column]]] = {
     "Node": {"STATUS": _node_state},
     "ConfigMap": {"DATA": _entries},
     "Secret": {"TYPE": _text("type", default="Opaque"), "DATA": _entries},
+    "Gateway": {
+        "CLASS": _text("spec", "gatewayClassName"),
+        "ADDRESS": lambda found: next(iter(addresses_of(found)), ""),
+        "PROGRAMMED": lambda found: is_met(found, "Programmed"),
+    },
+    "GatewayClass": {
+        "CONTROLLER": _text("spec", "controllerName"),
+        "ACCEPTED": lambda found: is_met(found, "Accepted"),
+    },
+    "HTTPRoute": {"HOSTNAMES": _hostnames},
+    "GRPCRoute": {"HOSTNAMES": _hostnames},
+    "TLSRoute": {"HOSTNAMES": _hostnames},
+    "DestinationRule": {"HOST": _text("spec", "host")},
     "PeerAuthentication": {"MODE": _text("spec", "mtls", "mode", default="")},
     "AuthorizationPolicy": {"ACTION": _text("spec", "action", default="ALLOW")},
 }

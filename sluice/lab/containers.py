@@ -20,12 +20,14 @@ from sluice.lab.environment import expanded, variables_of
 from sluice.lab.errors import PodRefusedError
 from sluice.lab.files import RESOLV_CONF, FileMount
 from sluice.lab.home import LAB_VARIABLE, Home
-from sluice.lab.images import image_name, is_echo
+from sluice.lab.images import image_name, is_echo, is_waypoint
+from sluice.lab.mesh import program
+from sluice.lab.mesh import variables as mesh_variables
 from sluice.lab.objects import Objects
 from sluice.lab.pod_run import ContainerRun, PodRun
 from sluice.lab.probes import ask, listens
 from sluice.lab.spawn import Launch, Running, start
-from sluice.lab.volumes import mounts_of, write_volumes
+from sluice.lab.volumes import mounts_of, renew_tokens, write_volumes
 
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 10.0
@@ -67,6 +69,9 @@ def _launch(
         words = [sys.executable, "-SEI", str(Path(echo.__file__)), image, *container.texts("args")]
         variables = _echo_variables(variables, pod, passed)
         passed_on = (passed,)
+    elif not container.items("command") and is_waypoint(container.text("image")):
+        words = [*program("waypoint"), *container.texts("args")]
+        variables = {**mesh_variables(home), "WAYPOINT_WORKER_THREADS": "1", **variables}
     folders = write_volumes(home, pod, means.objects)
     files = [FileMount(home.resolv_conf(run.place), RESOLV_CONF)]
     files += mounts_of(home, container, folders)
@@ -131,6 +136,7 @@ async def _run_once(
         means.report(run)
         async with trio.open_nursery() as watch:
             watch.start_soon(_watch, means, run, container, readable)
+            watch.start_soon(renew_tokens, means.home, pod, means.objects)
             code = await running.wait()
             watch.cancel_scope.cancel()
     finally:

@@ -10,6 +10,7 @@ import trio
 from mesh.model.kubernetes import ObjectKey
 from sluice.lab.accounts import plan_accounts, plan_removals
 from sluice.lab.deployments import plan_deployments
+from sluice.lab.made import Made, plan_orphans
 from sluice.lab.objects import Changes, Objects
 from sluice.lab.scheduling import plan_scheduling
 from sluice.lab.slices import plan_slices
@@ -28,15 +29,29 @@ _AGAIN_S: Final = 1.0
 class Controllers:
     """Makes of what users want what there must be."""
 
-    def __init__(self, store: Store, random: Random) -> None:
-        self._store = store
+    def __init__(self, store: Store, random: Random, made: Made) -> None:
+        self._store, self._made = store, made
         self._plans: tuple[Callable[[Objects], Changes], ...] = (
+            made.plan,
+            plan_orphans,
             plan_removals,
             plan_accounts,
             lambda objects: plan_deployments(objects, random),
             plan_scheduling,
             plan_slices,
         )
+
+    def refresh(self) -> None:
+        """Settle if the control plane wants something else to be there."""
+        if self._made.refresh():
+            self.settle()
+
+    async def follow_made(self) -> None:
+        """Settle whenever the control plane wants something else, for ever.
+
+        Cancellation: stops between two changes.
+        """
+        await self._made.follow(self.refresh)
 
     def settle(self) -> None:
         """Carry out every plan until there is nothing left to do."""

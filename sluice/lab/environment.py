@@ -146,7 +146,13 @@ def volume_files(volume: Part, pod: KubernetesObject, objects: Objects) -> dict[
             source = volume.at(sort)
             entries = _entries(kind, source.text(field), pod, objects, source)
             return dict(_chosen(source, entries))
-    return {}
+    files: dict[str, bytes] = {}
+    for part in volume.at("projected").parts("sources"):
+        for sort, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
+            if part.has(sort):
+                source = part.at(sort)
+                files |= _chosen(source, _entries(kind, source.text("name"), pod, objects, source))
+    return files
 
 
 def _chosen(source: Part, entries: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mesh.runtime.manifests_write import made_folder
 from sluice.lab.errors import LabRefusedError
 
 ROOT: Final = Path("/run/sluice")
@@ -97,6 +98,11 @@ class Home:
     def status(self) -> Path:
         """What others say about the objects, as patches."""
         return self.folder / "manifests.status"
+
+    @property
+    def made(self) -> Path:
+        """What the control plane wants to be there."""
+        return made_folder(self.manifests)
 
     @property
     def state(self) -> Path:

@@ -7,6 +7,7 @@ from mesh.model.fields import Part
 from sluice.lab.echo.settings import ADVANCED, BASIC
 
 _OWN: Final = "sluice/echo"
+_WAYPOINT: Final = "sluice/waypoint"
 
 
 def _repository(image: str) -> str:
@@ -16,9 +17,18 @@ def _repository(image: str) -> str:
 
 def image_name(image: str) -> str:
     """Which built-in image this is: BASIC, ADVANCED, or empty for none."""
-    if image.partition("@")[0].partition(":")[0] == _OWN:
+    if _path(image) == _OWN:
         return BASIC
     return next((name for name in (BASIC, ADVANCED) if _repository(image).endswith(name)), "")
+
+
+def _path(image: str) -> str:
+    return image.partition("@")[0].partition(":")[0]
+
+
+def is_waypoint(image: str) -> bool:
+    """Whether an image is the waypoint program of this installation."""
+    return _path(image) == _WAYPOINT
 
 
 def is_echo(image: str) -> bool:
@@ -29,7 +39,7 @@ def is_echo(image: str) -> bool:
 def image_problem(container: Part) -> Iterator[str]:
     """Why a container cannot run here: a sentence each."""
     image = container.text("image")
-    if not container.items("command") and not is_echo(image):
+    if not container.items("command") and not (is_echo(image) or is_waypoint(image)):
         mend = (
             f"is missing: the lab has no images but {BASIC}, {ADVANCED} and {_OWN}, so {image!r} "
             "needs a command, which runs as a process of this machine"

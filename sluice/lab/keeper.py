@@ -32,6 +32,7 @@ from sluice.lab.errors import PodRefusedError, sentences
 from sluice.lab.home import SYSTEM_NAMESPACE, Home, proxy_pod_name
 from sluice.lab.kubelet import Kubelet, write_resolver
 from sluice.lab.lab import Lab
+from sluice.lab.made import Made
 from sluice.lab.mesh import (
     agent,
     control,
@@ -62,7 +63,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 def _prepare(home: Home, nodes: tuple[str, ...]) -> None:
     """Make the folders and the network."""
     try_capture()
-    for folder in (home.manifests, home.status, home.state, home.logs):
+    for folder in (home.manifests, home.status, home.made, home.state, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
     for node in nodes:
         write_chain(home.node(node))
@@ -101,7 +102,7 @@ def _build(home: Home, nodes: tuple[str, ...], *, has_mesh: bool) -> tuple[Lab, 
         nodes=nodes,
         has_mesh=has_mesh,
         store=store,
-        controllers=Controllers(store, random),
+        controllers=Controllers(store, random, Made(home.manifests)),
         kubelet=Kubelet(home, store, now, wait_node),
         components=components,
         proxies=frozenset(_proxy_key(node) for node in nodes) if has_mesh else frozenset(),
@@ -141,6 +142,8 @@ async def _run(lab: Lab, programs: Sequence[Component], ready: int) -> None:
                 run = lab.components[program.name]
                 services.start_soon(keep, home, program, run, partial(_show_proxies, lab))
             services.start_soon(lab.controllers.run)
+            if lab.has_mesh:
+                services.start_soon(lab.controllers.follow_made)
             services.start_soon(lab.kubelet.run, lab.proxies)
             for node in lab.nodes:
                 services.start_soon(kube_proxy.follow, home, lab.store, node)

@@ -5,7 +5,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mesh.model.kubernetes import CLUSTER_WIDE
+from mesh.model.names import GATEWAY_GROUP
 from sluice.lab.errors import LabRefusedError
+from sluice.lab.gateway_shapes import (
+    BACKEND_TLS_POLICY,
+    DESTINATION_RULE,
+    GATEWAY,
+    GATEWAY_CLASS,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    REFERENCE_GRANT,
+    REQUEST_AUTHENTICATION,
+    STREAM_ROUTE,
+)
 from sluice.lab.schema import Fields
 from sluice.lab.shapes import (
     AUTHORIZATION_POLICY,
@@ -45,6 +57,19 @@ class Kind:
 
 
 _SECURITY: Final = "security.istio.io"
+
+
+def _gateway_kind(name: str, plural: str, shape: Fields, *short: str) -> Kind:
+    """A kind of the Gateway API; every version that any of them has had is taken."""
+    return Kind(
+        name=name,
+        plural=plural,
+        short=short,
+        group=GATEWAY_GROUP,
+        versions=("v1", "v1beta1", "v1alpha3", "v1alpha2"),
+        shape=shape,
+    )
+
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -95,10 +120,35 @@ KINDS: Final[Mapping[str, Kind]] = {
             versions=("v1", "v1beta1"),
             shape=AUTHORIZATION_POLICY,
         ),
+        Kind(
+            name="RequestAuthentication",
+            plural="requestauthentications",
+            short=("ra",),
+            group=_SECURITY,
+            versions=("v1", "v1beta1"),
+            shape=REQUEST_AUTHENTICATION,
+        ),
+        Kind(
+            name="DestinationRule",
+            plural="destinationrules",
+            short=("dr",),
+            group="networking.istio.io",
+            versions=("v1", "v1beta1", "v1alpha3"),
+            shape=DESTINATION_RULE,
+        ),
+        _gateway_kind("GatewayClass", "gatewayclasses", GATEWAY_CLASS, "gc"),
+        _gateway_kind("Gateway", "gateways", GATEWAY, "gtw"),
+        _gateway_kind("HTTPRoute", "httproutes", HTTP_ROUTE),
+        _gateway_kind("GRPCRoute", "grpcroutes", GRPC_ROUTE),
+        _gateway_kind("TCPRoute", "tcproutes", STREAM_ROUTE),
+        _gateway_kind("TLSRoute", "tlsroutes", STREAM_ROUTE),
+        _gateway_kind("ReferenceGrant", "referencegrants", REFERENCE_GRANT, "refgrant"),
+        _gateway_kind("BackendTLSPolicy", "backendtlspolicies", BACKEND_TLS_POLICY, "btlspolicy"),
     )
 }
 
-_WITH_WAYPOINTS: Final = "comes with the waypoints, and is not there yet"
+_WITH_INGRESS: Final = "comes with the ingress gateway, and is not there yet"
+_WITH_TELEMETRY: Final = "is not there yet: waypoints log and count without it"
 _WITH_ENTRIES: Final = "comes with the control plane's further sources, and is not there yet"
 _OTHER_WORKLOADS: Final = "the lab runs Deployments and Pods: write it as one of these"
 _NOT_AMBIENT: Final = "is for sidecars: the ambient mesh uses Gateway API routes instead"
@@ -106,12 +156,12 @@ _NOT_AMBIENT: Final = "is for sidecars: the ambient mesh uses Gateway API routes
 LATER: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
-            "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute",
-            "ReferenceGrant", "BackendTLSPolicy", "ListenerSet", "XListenerSet", "XMesh",
-            "XBackendTrafficPolicy", "RequestAuthentication", "Telemetry", "WasmPlugin",
+            "UDPRoute", "ListenerSet", "XListenerSet", "XMesh", "XBackend",
+            "XBackendTrafficPolicy",
         ),
-        _WITH_WAYPOINTS,
+        _WITH_INGRESS,
     ),
+    **dict.fromkeys(("Telemetry", "WasmPlugin"), _WITH_TELEMETRY),
     **dict.fromkeys(("ServiceEntry", "WorkloadEntry", "WorkloadGroup"), _WITH_ENTRIES),
     **dict.fromkeys(
         ("DaemonSet", "StatefulSet", "ReplicaSet", "Job", "CronJob", "ReplicationController"),
@@ -119,7 +169,7 @@ LATER: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "VirtualService", "DestinationRule", "Sidecar", "EnvoyFilter", "ProxyConfig",
+            "VirtualService", "Sidecar", "EnvoyFilter", "ProxyConfig",
             "Gateway.networking.istio.io",
         ),
         _NOT_AMBIENT,
@@ -128,9 +178,8 @@ LATER: Final[Mapping[str, str]] = {
 """Kinds that are known and refused, and what to say about each."""
 
 _LATER_SHORT: Final[Mapping[str, str]] = {
-    "gtw": "Gateway", "gc": "GatewayClass", "refgrant": "ReferenceGrant",
-    "ra": "RequestAuthentication", "se": "ServiceEntry", "we": "WorkloadEntry",
-    "wg": "WorkloadGroup", "vs": "VirtualService", "dr": "DestinationRule", "ds": "DaemonSet",
+    "se": "ServiceEntry", "we": "WorkloadEntry",
+    "wg": "WorkloadGroup", "vs": "VirtualService", "ds": "DaemonSet",
     "sts": "StatefulSet", "rs": "ReplicaSet", "cj": "CronJob",
 }  # fmt: skip
 

@@ -80,6 +80,7 @@ def control(home: Home) -> Component:
             *program("controlplane"),
             *("--source", "directory", "--manifests", str(home.manifests)),
             *("--listen", f"{CONTROL.v4}:{_DISCOVERY_PORT}", "--state", str(home.state)),
+            *("--discovery-url", f"https://{CONTROL.v4}:{_DISCOVERY_PORT}"),
         ),
         variables=variables(home),
         prepare=prepare,

@@ -1,6 +1,6 @@
 """The objects of a lab as deciders see them, and the questions that several of them ask."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +43,11 @@ class Objects:
             (each for each in found if namespace is None or each.key.namespace == namespace),
             key=lambda each: each.key,
         )
+
+    def all(self) -> Iterator[KubernetesObject]:
+        """All of them, in no order."""
+        for kind in self._kinds.values():
+            yield from kind.values()
 
     def inside(self, namespace: str) -> list[KubernetesObject]:
         """Everything that lives in a namespace."""

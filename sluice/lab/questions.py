@@ -14,6 +14,7 @@ from sluice.lab.addresses import node_address
 from sluice.lab.deployments import deployment_pods
 from sluice.lab.environment import variables_of
 from sluice.lab.errors import LabRefusedError, ObjectAbsentError
+from sluice.lab.gateways import gateway_status
 from sluice.lab.home import LAB_VARIABLE
 from sluice.lab.kinds import kind_of_word
 from sluice.lab.lab import Lab
@@ -148,13 +149,19 @@ def status(lab: Lab, how: str) -> Reply:
         }
         for name, run in lab.components.items()
     ]
+    gateways = [gateway_status(each) for key, each in sorted(merged.items()) if _is_gateway(key)]
     if how == "json":
         page = {"name": lab.home.lab, "nodes": nodes, "pods": pods, "components": components}
-        return Reply(out=json.dumps({**page, "gateways": []}, indent=2) + "\n")
-    for pod in pods:
-        del pod["ip"]  # among the others
-    tables = (_columns(table) for table in (nodes, components, pods) if table)
+        return Reply(out=json.dumps({**page, "gateways": gateways}, indent=2) + "\n")
+    for row in (*pods, *gateways):
+        row.pop("ip", None)  # among the others
+        row.pop("address", None)
+    tables = (_columns(table) for table in (nodes, components, pods, gateways) if table)
     return Reply(out="\n".join(tables))
+
+
+def _is_gateway(key: ObjectKey) -> bool:
+    return key.kind == "Gateway"
 
 
 def _columns(table: list[dict[str, Json]]) -> str:

@@ -1,6 +1,6 @@
 """Whether everything that was asked for has come to be, and what is still waited for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +10,7 @@ from mesh.errors import MeshError
 from mesh.model.fields import Json, Part
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from sluice.lab.deployments import outdated
+from sluice.lab.gateways import missing_classes, missing_of_gateway, waypoint_pods
 from sluice.lab.lab import Lab
 from sluice.lab.mesh import syncz
 from sluice.lab.objects import FINISHED, is_enrolled, is_leaving, node_of, phase, wants_mesh
@@ -24,7 +25,7 @@ class Patience:
     going: frozenset[ObjectKey] = frozenset()
     """Objects that are to be gone."""
     ignored: frozenset[str] = frozenset()
-    """Uids of pods that are not waited for."""
+    """Uids of pods and Gateways that are not waited for."""
     waits_for: list[str] = field(default_factory=list)
     problems: tuple[str, ...] = ()
     """What the control plane could not make sense of, or could only obey in part."""
@@ -61,19 +62,31 @@ async def settle(lab: Lab, patience: Patience, say: Callable[[str], None]) -> No
 
 
 def waiting_pods(lab: Lab, objects: Iterable[ObjectKey]) -> frozenset[str]:
-    """Uids of the pods that wait for something just now, and not because of any of these objects.
+    """Uids of pods and Gateways that wait for something just now, and not because of any of these.
 
     Whoever changes something else need not wait for them.
     """
     touched = frozenset(objects)
     spaces = {key.name for key in touched if key.kind == "Namespace"}
     merged = lab.folder.read().objects
-    return frozenset(
-        pod.uid
+    waiting = [
+        pod
         for pod in lab.store.objects.of("Pod")
-        if pod.key not in touched and pod.key.namespace not in spaces
         if any(_missing_of_pod(lab, pod, merged.get(pod.key, pod)))
+    ]
+    waiting += [gateway for gateway, _ in _missing_gateways(lab, merged)]
+    return frozenset(
+        each.uid for each in waiting if each.key not in touched and each.key.namespace not in spaces
     )
+
+
+def _missing_gateways(
+    lab: Lab, merged: Mapping[ObjectKey, KubernetesObject]
+) -> Iterator[tuple[KubernetesObject, str]]:
+    for gateway in lab.store.objects.of("Gateway") if lab.has_mesh else ():
+        reason = missing_of_gateway(gateway, lab.store.objects, merged)
+        if reason:
+            yield gateway, reason
 
 
 def _missing_here(lab: Lab, patience: Patience) -> Iterator[str]:
@@ -83,8 +96,14 @@ def _missing_here(lab: Lab, patience: Patience) -> Iterator[str]:
     for key in sorted(patience.going):
         if lab.store.objects.get(key) is not None:
             yield f"{key}: to be gone"
+    lab.controllers.refresh()
     yield from (f"{key}: to be gone" for key in outdated(lab.store.objects))
     merged = lab.folder.read().objects
+    if lab.has_mesh:
+        yield from missing_classes(lab.store.objects, merged)
+    for gateway, reason in _missing_gateways(lab, merged):
+        if gateway.uid not in patience.ignored:
+            yield f"{gateway.key}: {reason}"
     for pod in lab.store.objects.of("Pod"):
         if pod.uid not in patience.ignored:
             yield from _missing_of_pod(lab, pod, merged.get(pod.key, pod))
@@ -119,7 +138,10 @@ async def _acknowledged(lab: Lab, generation: int, patience: Patience) -> None:
     while True:
         try:
             page = await syncz(lab.home)
-            patience.waits_for = [*unacknowledged(page, lab.nodes, generation)]
+            waypoints = [
+                f"{pod.key.namespace}/{pod.key.name}" for pod in waypoint_pods(lab.store.objects)
+            ]
+            patience.waits_for = [*unacknowledged(page, lab.nodes, waypoints, generation)]
             patience.problems = tuple(Part("/debug/syncz", "", page).texts("problems"))
         except (OSError, MeshError, trio.TooSlowError, trio.BrokenResourceError) as error:
             patience.waits_for = [f"control: {str(error) or 'to answer'}"]
@@ -129,24 +151,34 @@ async def _acknowledged(lab: Lab, generation: int, patience: Patience) -> None:
 
 
 def unacknowledged(
-    page: Mapping[str, Json], nodes: tuple[str, ...], generation: int
+    page: Mapping[str, Json],
+    nodes: Sequence[str],
+    waypoints: Sequence[str],
+    generation: int,
 ) -> Iterator[str]:
-    """Which nodes' proxies have not acknowledged a generation, by what the control plane says.
+    """Which proxies have not acknowledged a generation, by what the control plane says.
 
     Args:
         page: of `/debug/syncz`.
         nodes: each has a proxy.
+        waypoints: `NAMESPACE/POD` of each that is ready.
         generation: of the folder of manifests.
     """
     root = Part("/debug/syncz", "", dict(page))
     if root.number("generation") < generation:
         yield f"control: to read generation {generation}, is at {root.number('generation')}"
         return
-    clients = {each.text("node"): each for each in root.parts("clients") if each.flag("connected")}
-    for node in nodes:
-        client = clients.get(node)
+    clients = {_name(each): each for each in root.parts("clients") if each.flag("connected")}
+    for name in (*(f"ztunnel@{node}" for node in nodes), *waypoints):
+        client = clients.get(name)
         if client is None:
-            yield f"ztunnel@{node}: to be connected to the control plane"
+            yield f"{name}: to be connected to the control plane"
         elif client.number("acked_generation") < generation:
             reason = client.text("rejected")
-            yield f"ztunnel@{node}: " + (f"rejects it: {reason}" if reason else "to acknowledge")
+            yield f"{name}: " + (f"rejects it: {reason}" if reason else "to acknowledge")
+
+
+def _name(client: Part) -> str:
+    """A client as the lab's user knows it."""
+    is_waypoint = client.text("kind") == "waypoint"
+    return client.text("pod") if is_waypoint else f"ztunnel@{client.text('node')}"

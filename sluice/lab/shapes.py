@@ -21,7 +21,8 @@ SELECTOR: Final = Fields({"matchLabels": STRINGS, "matchExpressions": ListOf(ANY
 ONLY_LABELS: Final = Fields({"matchLabels": STRINGS})
 
 
-def _whole(spec: Fields | None = None, *, needs_spec: bool = False, **more: Shape) -> Fields:
+def whole(spec: Fields | None = None, *, needs_spec: bool = False, **more: Shape) -> Fields:
+    """The shape of a whole object: with what all of them have, its spec, and more fields."""
     fields: dict[str, Shape] = {
         "apiVersion": TEXT,
         "kind": TEXT,
@@ -34,16 +35,14 @@ def _whole(spec: Fields | None = None, *, needs_spec: bool = False, **more: Shap
     return Fields(fields, frozenset({"spec"} if needs_spec else ()))
 
 
-PLAIN: Final = _whole(Fields({}, is_open=True))
-NODE: Final = _whole(Fields({}, is_open=True))
-SERVICE_ACCOUNT: Final = _whole(
+PLAIN: Final = whole(Fields({}, is_open=True))
+NODE: Final = whole(Fields({}, is_open=True))
+SERVICE_ACCOUNT: Final = whole(
     automountServiceAccountToken=FLAG,
     secrets=ListOf(ANYTHING),
     imagePullSecrets=ListOf(ANYTHING),
 )
-DATA: Final = _whole(
-    data=STRINGS, stringData=STRINGS, binaryData=STRINGS, type=TEXT, immutable=FLAG
-)
+DATA: Final = whole(data=STRINGS, stringData=STRINGS, binaryData=STRINGS, type=TEXT, immutable=FLAG)
 
 _KEY: Final = Fields({"name": TEXT, "key": TEXT, "optional": FLAG}, frozenset({"name", "key"}))
 _SOURCE: Final = Fields({
@@ -78,6 +77,13 @@ _CONTAINER: Final = Fields({
     "volumeMounts": ListOf(_MOUNT), "readinessProbe": _PROBE,
 }, frozenset({"name"}), is_open=True)  # fmt: skip
 _ITEM: Final = Fields({"key": TEXT, "path": TEXT, "mode": NUMBER}, frozenset({"key", "path"}))
+_PROJECTED: Final = Fields({
+    "serviceAccountToken": Fields({
+        "audience": TEXT, "expirationSeconds": NUMBER, "path": TEXT,
+    }, frozenset({"path"})),
+    "secret": Fields({"name": TEXT, "items": ListOf(_ITEM), "optional": FLAG}),
+    "configMap": Fields({"name": TEXT, "items": ListOf(_ITEM), "optional": FLAG}),
+})  # fmt: skip
 _VOLUME: Final = Fields({
     "name": TEXT,
     "secret": Fields({
@@ -87,6 +93,7 @@ _VOLUME: Final = Fields({
         "name": TEXT, "items": ListOf(_ITEM), "optional": FLAG, "defaultMode": NUMBER,
     }, frozenset({"name"})),
     "emptyDir": Fields({}, is_open=True),
+    "projected": Fields({"sources": ListOf(_PROJECTED), "defaultMode": NUMBER}),
 }, frozenset({"name"}), is_open=True)  # fmt: skip
 _POD_SPEC: Final = Fields({
     "containers": ListOf(_CONTAINER), "initContainers": ListOf(_CONTAINER),
@@ -95,10 +102,10 @@ _POD_SPEC: Final = Fields({
     "subdomain": TEXT, "terminationGracePeriodSeconds": NUMBER,
     "restartPolicy": OneOf(("Always", "OnFailure", "Never")),
 }, frozenset({"containers"}), is_open=True)  # fmt: skip
-POD: Final = _whole(_POD_SPEC, needs_spec=True)
+POD: Final = whole(_POD_SPEC, needs_spec=True)
 
 _TEMPLATE_METADATA: Final = Fields({**METADATA.fields})
-DEPLOYMENT: Final = _whole(Fields({
+DEPLOYMENT: Final = whole(Fields({
     "replicas": NUMBER, "selector": SELECTOR,
     "template": Fields({"metadata": _TEMPLATE_METADATA, "spec": _POD_SPEC}, frozenset({"spec"})),
     "strategy": ANYTHING, "minReadySeconds": NUMBER, "revisionHistoryLimit": NUMBER,
@@ -109,7 +116,7 @@ _SERVICE_PORT: Final = Fields({
     "name": TEXT, "port": PORT, "targetPort": Scalar.PORT_OR_NAME, "appProtocol": TEXT,
     "protocol": OneOf(("TCP", "UDP", "SCTP")), "nodePort": PORT,
 }, frozenset({"port"}))  # fmt: skip
-SERVICE: Final = _whole(Fields({
+SERVICE: Final = whole(Fields({
     "selector": STRINGS, "ports": ListOf(_SERVICE_PORT), "clusterIP": TEXT, "clusterIPs": TEXTS,
     "type": OneOf(("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")),
     "externalName": TEXT, "ipFamilies": ListOf(OneOf(("IPv4", "IPv6"))),
@@ -129,7 +136,7 @@ _ENDPOINT: Final = Fields({
     "hints": ANYTHING, "deprecatedTopology": ANYTHING,
 }, frozenset({"addresses"}))  # fmt: skip
 ENDPOINT_SLICE: Final = Fields({
-    **_whole().fields,
+    **whole().fields,
     "addressType": OneOf(("IPv4", "IPv6", "FQDN")),
     "endpoints": ListOf(_ENDPOINT),
     "ports": ListOf(Fields({
@@ -138,7 +145,7 @@ ENDPOINT_SLICE: Final = Fields({
 }, frozenset({"addressType"}))  # fmt: skip
 
 _MODE: Final = Fields({"mode": OneOf(("UNSET", "DISABLE", "PERMISSIVE", "STRICT"))})
-PEER_AUTHENTICATION: Final = _whole(
+PEER_AUTHENTICATION: Final = whole(
     Fields({"selector": ONLY_LABELS, "mtls": _MODE, "portLevelMtls": MapOf(_MODE)})
 )
 
@@ -158,7 +165,7 @@ _RULE: Final = Fields({
     "to": ListOf(Fields({"operation": _WHAT})),
     "when": ListOf(Fields({"key": TEXT, "values": TEXTS, "notValues": TEXTS}, frozenset({"key"}))),
 })  # fmt: skip
-AUTHORIZATION_POLICY: Final = _whole(Fields({
+AUTHORIZATION_POLICY: Final = whole(Fields({
     "selector": ONLY_LABELS, "targetRef": _TARGET, "targetRefs": ListOf(_TARGET),
     "action": OneOf(("ALLOW", "DENY", "AUDIT", "CUSTOM")), "rules": ListOf(_RULE),
     "provider": Fields({"name": TEXT}),

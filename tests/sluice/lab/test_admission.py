@@ -39,8 +39,8 @@ def test_an_unknown_kind_is_named(world: World) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("Gateway", "comes with the waypoints"),
-        ("HTTPRoute", "comes with the waypoints"),
+        ("UDPRoute", "comes with the ingress gateway"),
+        ("ListenerSet", "comes with the ingress gateway"),
         ("ServiceEntry", "comes with"),
         ("StatefulSet", "Deployments and Pods"),
         ("VirtualService", "Gateway API"),

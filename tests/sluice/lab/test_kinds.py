@@ -26,9 +26,9 @@ def test_every_spelling_of_kubectl_is_known(word: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("gateways", "comes with"),
-        ("httproute", "comes with"),
-        ("gtw", "kind Gateway: comes with"),
+        ("listenersets", "comes with"),
+        ("udproute", "comes with"),
+        ("vs", "kind VirtualService: is for sidecars"),
         ("sts", "kind StatefulSet: the lab runs Deployments"),
         ("pods.apps", "unknown"),
         ("x", "unknown"),

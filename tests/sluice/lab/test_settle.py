@@ -40,4 +40,4 @@ def client(node: str, acked: int, *, connected: bool = True, rejected: str = "")
     ],
 )
 def test_what_is_missing_is_named(said: dict[str, Json], missing: list[str]) -> None:
-    assert [*unacknowledged(said, NODES, 7)] == missing
+    assert [*unacknowledged(said, NODES, (), 7)] == missing

@@ -11,6 +11,7 @@ from sluice.lab.addresses import Pair
 from sluice.lab.admission import admit
 from sluice.lab.base import base_objects
 from sluice.lab.controllers import Controllers
+from sluice.lab.made import Made
 from sluice.lab.objects import Objects
 from sluice.lab.pod_run import ContainerRun, PodRun, status_of
 from sluice.lab.store import Store
@@ -54,7 +55,7 @@ class World:
         seconds = itertools.count()
         self.now: Callable[[], str] = lambda: f"2026-01-01T00:00:{next(seconds) % 60:02}Z"
         self.store = Store(folder, Random(7), self.now)
-        self.controllers = Controllers(self.store, Random(7))
+        self.controllers = Controllers(self.store, Random(7), Made(folder))
         self.store.put(base_objects(NODES))
         self.controllers.settle()
 
