@@ -54,15 +54,22 @@ def pick(
     chance: Chance,
 ) -> Endpoint | None:
     """Draw an endpoint of a service for a caller; None when there is no candidate."""
+    drawn = shortlist(world, service, source, port, purpose).draw(chance)
+    return None if drawn is None else Endpoint(*drawn, service)
+
+
+def shortlist(
+    world: World, service: Service, source: Workload, port: int, purpose: Purpose
+) -> Shortlist:
+    """Who may be drawn for a caller, the near ones only where the service wants it so."""
     scopes = service.load_balancing.routing_preference
     question = (port, purpose, source.network, *(_place(scope, source) for scope in scopes))
-    shortlist = world.shortlists.get(service.key, question)
-    if shortlist is None:
+    found = world.shortlists.get(service.key, question)
+    if found is None:
         candidates = list(_candidates(world, service, source, port, purpose))
-        shortlist = Shortlist.of(_nearest(service, source, candidates))
-        world.shortlists.put(service.key, question, shortlist)
-    drawn = shortlist.draw(chance)
-    return None if drawn is None else Endpoint(*drawn, service)
+        found = Shortlist.of(_nearest(service, source, candidates))
+        world.shortlists.put(service.key, question, found)
+    return found
 
 
 def weighted(weights: Sequence[int], chance: Chance) -> int | None:

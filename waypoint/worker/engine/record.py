@@ -1,0 +1,138 @@
+"""What is told of a request at its end: a line in the log, in Envoy's words, and its counts."""
+
+import logging
+from typing import Final, Protocol
+
+from mesh.errors import MeshError
+from mesh.model.address import SocketAddress
+from mesh.model.workload import Workload
+from mesh.observe.access_log import Field
+from mesh.observe.request_metrics import Side
+from mesh.routing.http.entries import Matched
+from mesh.wire.http.messages import RequestHead, first
+from waypoint.worker.engine.body import Body
+from waypoint.worker.engine.context import Context, Peer
+from waypoint.worker.engine.destination import Target
+from waypoint.worker.engine.failures import code_of, outcome_of
+
+COMPLETE: Final = "request complete"
+NO_FLAG: Final = "-"
+PROTOCOLS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
+
+access_log = logging.getLogger("access")
+
+
+class Facts(Protocol):
+    """An exchange that has ended, as far as it is told."""
+
+    began: float
+    content: Body | None
+    context: Context
+    error: MeshError | None
+    grpc_status: str
+    head: RequestHead
+    is_grpc: bool
+    matched: Matched | None
+    peer: Peer
+    request_id: bytes
+    response_octets: int
+    status: int
+    target: Target | None
+    told_authority: bytes
+    told_target: bytes
+
+    @property
+    def tries(self) -> int:
+        """How often it was sent."""
+
+
+def tell(facts: Facts) -> None:
+    """Count a request, and write its line."""
+    context, error = facts.context, facts.error
+    seconds = context.clock() - facts.began
+    target, content = facts.target, facts.content
+    flag = NO_FLAG if error is None else outcome_of(error).flag
+    asked = 0 if content is None else content.octets
+    context.metrics.observe(
+        facts.peer.side,
+        facts.peer.side_there if target is None else _side_of(context, target),
+        is_grpc=facts.is_grpc,
+        status=facts.status,
+        grpc_status=facts.grpc_status,
+        flag=flag,
+        duration_ms=seconds * 1000,
+        request_octets=asked,
+        response_octets=facts.response_octets,
+    )
+    level = logging.INFO if error is None else logging.WARNING
+    if access_log.isEnabledFor(level):
+        access_log.log(level, COMPLETE, extra=_fields(facts, seconds, flag, asked))
+
+
+def _side_of(context: Context, target: Target) -> Side:
+    side = target.side
+    if side is None:
+        workload, service = target.endpoint.workload, target.destination.service
+        side = target.side = context.metrics.destination(workload, service)
+    return side
+
+
+def _fields(facts: Facts, seconds: float, flag: str, asked: int) -> dict[str, Field]:
+    head, peer, target, error = facts.head, facts.peer, facts.target, facts.error
+    caller, called = peer.caller, peer.called
+    matched = facts.matched
+    fields: dict[str, Field] = {
+        "method": _text(head.method),
+        "path": _text(facts.told_target),
+        "protocol": PROTOCOLS.get(head.version, str(head.version)),
+        "response_code": facts.status,
+        "response_flags": flag,
+        "grpc_status": facts.grpc_status,
+        "authority": _text(facts.told_authority),
+        "bytes_received": asked,
+        "bytes_sent": facts.response_octets,
+        "duration": f"{round(seconds * 1000)}ms",
+        "request_id": _text(facts.request_id),
+        "user_agent": _text(first(head.fields, b"user-agent") or b""),
+        "route_name": _route(matched),
+        "upstream_host": "" if target is None else _address(target),
+        "attempts": facts.tries,
+        **_workload("src", caller.workload),
+        "src.addr": caller.address,
+        "src.identity": str(caller.identity) if caller.identity else "",
+        "dst.addr": called.address,
+        "dst.service": called.service.hostname if called.service else "",
+        **_workload("dst", None if target is None else target.endpoint.workload),
+        "error": "" if error is None else str(error),
+        "code": "" if error is None else code_of(error),
+    }
+    return {
+        name: value for name, value in fields.items() if value not in {"", 0} or name in _ALWAYS
+    }
+
+
+_ALWAYS: Final = frozenset(("response_code", "bytes_received", "bytes_sent"))
+
+
+def _workload(side: str, workload: Workload | None) -> dict[str, Field]:
+    if workload is None:
+        return {}
+    return {f"{side}.workload": workload.name, f"{side}.namespace": workload.namespace}
+
+
+def _route(matched: Matched | None) -> str:
+    if matched is None:
+        return ""
+    route, rule = matched.route, matched.rule
+    return f"{route.namespace}/{route.name}/{rule.name or matched.rule_index}"
+
+
+def _address(target: Target) -> str:
+    addresses = target.endpoint.workload.addresses
+    if not addresses:
+        return f"{target.endpoint.workload.hostname}:{target.endpoint.port}"
+    return str(SocketAddress(addresses[0], target.endpoint.port))
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("latin-1")
