@@ -16,10 +16,13 @@ class Case:
 
     url: str = "http://echo/"
     """`{echo-v2}` in it stands for the address of that deployment's pod."""
+    method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     client: str = f"{MESH}/deploy/{V1}"
     status: int = 200
-    """Of HTTP; with `grpc://` of gRPC."""
+    """Of HTTP; with `grpc://` of gRPC; with `ws://` 101."""
+    or_status: int = 0
+    """Another one that is as good; 0: none."""
     backend: str = ""
     """Whose pod answers; empty: nobody's."""
     path: str = ""
@@ -31,6 +34,10 @@ class Case:
     """Headers of the answer."""
     not_answered: tuple[str, ...] = ()
     location: str = ""
+    host: str = ""
+    """As the backend saw it; empty: whichever."""
+    proto: str = ""
+    """The version of HTTP that the backend was asked in; empty: whichever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,17 @@ class Shares:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirrored:
+    """A path that is asked for, and which backends are to write it down as well."""
+
+    path: str
+    backends: tuple[str, ...]
+    count: int = 1
+    share: float = 1
+    """Of the requests, to each of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One test of the suite."""
 
@@ -50,6 +68,7 @@ class Row:
     routes: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
     shares: tuple[Shares, ...] = ()
+    mirrored: tuple[Mirrored, ...] = ()
 
     @property
     def manifest(self) -> str:
@@ -91,18 +110,16 @@ def rule(
     *backends: dict[str, Json],
     matches: Sequence[dict[str, Json]] = (),
     filters: Sequence[dict[str, Json]] = (),
-    name: str = "",
+    **more: Json,
 ) -> dict[str, Json]:
-    """One rule of a route."""
-    made: dict[str, Json] = {}
+    """One rule of a route; `more` are its other fields."""
     parts: dict[str, Json] = {
-        "name": name,
+        **more,
         "matches": list(matches),
         "filters": list(filters),
         "backendRefs": list(backends),
     }
-    made.update({key: value for key, value in parts.items() if value})
-    return made
+    return {key: value for key, value in parts.items() if value}
 
 
 def headers_set(**values: str) -> dict[str, Json]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.e2e.conformance.row import Case, Json, Row, Shares
+from tests.e2e.conformance.row import Case, Json, Mirrored, Row, Shares
 from tests.e2e.conformance.world import MESH
-from tests.e2e.mesh import Lab
+from tests.e2e.mesh import Lab, LabFailedError, wait_until
 
 CLIENT = Path(__file__).with_name("client.py")
 TOLERANCE = 0.05
 TRIES = 10
 """As in the suite: a share may be missed by chance."""
+DEVIATION = 0.07
+"""Of mirrored shares: three standard deviations of 500 requests."""
+PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,20 @@ class Answer:
         return ",".join(map(str, values)) if isinstance(values, list) else None
 
 
-def address_of(lab: Lab, deployment: str) -> str:
-    """The address of a deployment's only pod."""
+def pods_of(lab: Lab, deployment: str) -> dict[str, str]:
+    """The addresses of a deployment's pods by their names."""
     pods = json.loads(lab.must("get", "pods", "-o", "json"))["items"]
-    (found,) = [
-        str(pod["status"]["podIP"])
+    return {
+        str(pod["metadata"]["name"]): str(pod["status"]["podIP"])
         for pod in pods
         if pod["metadata"]["namespace"] == MESH
         and str(pod["metadata"]["name"]).startswith(f"{deployment}-")
-    ]
+    }
+
+
+def address_of(lab: Lab, deployment: str) -> str:
+    """The address of a deployment's only pod."""
+    (found,) = pods_of(lab, deployment).values()
     return found
 
 
@@ -58,13 +66,13 @@ def send(lab: Lab, client: str, requests: list[dict[str, Json]]) -> list[list[An
     return [[Answer(**one) for one in answers] for answers in json.loads(said)]
 
 
-def request_of(lab: Lab, url: str, headers: Mapping[str, str], count: int) -> dict[str, Json]:
+def request_of(lab: Lab, case: Case, count: int = 1) -> dict[str, Json]:
     """A request as the client reads it."""
-    host = urlsplit(url).netloc
+    url, host = case.url, urlsplit(case.url).netloc
     if host.startswith("{"):
         deployment = host[1:].partition("}")[0]
         url = url.replace(f"{{{deployment}}}", address_of(lab, deployment))
-    return {"url": url, "headers": dict(headers), "count": count}
+    return {"url": url, "method": case.method, "headers": dict(case.headers), "count": count}
 
 
 def problems_of_cases(lab: Lab, cases: Iterable[Case]) -> Iterator[str]:
@@ -73,15 +81,15 @@ def problems_of_cases(lab: Lab, cases: Iterable[Case]) -> Iterator[str]:
     for case in cases:
         by_client.setdefault(case.client, []).append(case)
     for client, own in by_client.items():
-        requests = [request_of(lab, case.url, case.headers, 1) for case in own]
+        requests = [request_of(lab, case) for case in own]
         for case, (answer,) in zip(own, send(lab, client, requests), strict=True):
             for problem in problems(case, answer):
-                yield f"{case.url} {dict(case.headers)} from {client}: {problem}"
+                yield f"{case.method} {case.url} {dict(case.headers)} from {client}: {problem}"
 
 
 def problems(case: Case, answer: Answer) -> Iterator[str]:
     """How one answer differs from what was to come."""
-    if answer.status != case.status:
+    if answer.status not in (case.status, case.or_status or case.status):
         yield f"status {answer.status}, not {case.status}"
         return
     if not _is_of(answer, case.backend):
@@ -94,6 +102,9 @@ def problems(case: Case, answer: Answer) -> Iterator[str]:
 def _seen_problems(case: Case, answer: Answer) -> Iterator[str]:
     if case.path and answer.echo.get("path") != case.path:
         yield f"the backend saw {answer.echo.get('path')}, not {case.path}"
+    for name, value in (("host", case.host), ("proto", case.proto)):
+        if value and answer.echo.get(name) != value:
+            yield f"the backend saw {name} {answer.echo.get(name)}, not {value}"
     for name, value in case.seen.items():
         if answer.seen(name) != value:
             yield f"the backend saw {name}: {answer.seen(name)}, not {value}"
@@ -119,7 +130,7 @@ def problem_of_shares(lab: Lab, shares: Shares) -> str:
     """How far the shares are from what was to come; empty when they are near enough."""
     found: Mapping[str, float] = {}
     for _ in range(TRIES):
-        request = request_of(lab, shares.url, {}, shares.count)
+        request = request_of(lab, Case(url=shares.url), shares.count)
         (answers,) = send(lab, f"{MESH}/deploy/echo-v1", [request])
         counted = Counter(answer.pod.rsplit("-", 2)[0] for answer in answers)
         found = {backend: number / shares.count for backend, number in counted.items()}
@@ -130,8 +141,33 @@ def problem_of_shares(lab: Lab, shares: Shares) -> str:
     return f"{shares.url}: {found}, not {dict(shares.shares)}"
 
 
+def problem_of_mirrored(lab: Lab, mirrored: Mirrored) -> str:
+    """Which backend has not written down what it should have; empty when all have."""
+    case = Case(url=f"http://echo{mirrored.path}")
+    send(lab, case.client, [request_of(lab, case, mirrored.count)])
+    line = f"Echoing back request made to {mirrored.path} to client"
+    found: Mapping[str, int] = {}
+
+    def holds() -> bool:
+        nonlocal found
+        found = {each: log_of(lab, each).count(line) for each in mirrored.backends}
+        return all(abs(n / mirrored.count - mirrored.share) <= DEVIATION for n in found.values())
+
+    try:
+        wait_until("mirrored requests", holds, PATIENCE_S)
+    except LabFailedError:
+        return f"{mirrored.path}: {found} of {mirrored.count}, not {mirrored.share:.0%}"
+    return ""
+
+
+def log_of(lab: Lab, deployment: str) -> str:
+    """All that the pods of a deployment have written."""
+    return "".join(lab.must("logs", f"{MESH}/{pod}") for pod in pods_of(lab, deployment))
+
+
 def problems_of(lab: Lab, row: Row) -> list[str]:
     """Everything that did not come as a row says."""
     found = list(problems_of_cases(lab, row.cases))
-    found += [problem for shares in row.shares if (problem := problem_of_shares(lab, shares))]
+    found += [problem for each in row.shares if (problem := problem_of_shares(lab, each))]
+    found += [problem for each in row.mirrored if (problem := problem_of_mirrored(lab, each))]
     return found

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conformance import (
+    rows_features,
     rows_frontends,
     rows_grpc,
     rows_headers,
@@ -24,6 +25,7 @@ ROWS = (
     *rows_redirects.ROWS,
     *rows_frontends.ROWS,
     *rows_grpc.ROWS,
+    *rows_features.ROWS,
 )
 
 
