@@ -164,8 +164,8 @@ class Worker:
 
 
 @contextmanager
-def worker(**environment: str) -> Iterator[Worker]:
-    """A worker process that has been greeted, until the block ends.
+def worker(module: str = "ztunnel.worker", **environment: str) -> Iterator[Worker]:
+    """A worker process (of this module) that has been greeted, until the block ends.
 
     Raises:
         RuntimeError: it does not answer; the message has what it said.
@@ -174,7 +174,7 @@ def worker(**environment: str) -> Iterator[Worker]:
     with ours:
         with its:
             process = Started(
-                [sys.executable, "-m", "ztunnel.worker", str(its.fileno()), "0"],
+                [sys.executable, "-m", module, str(its.fileno()), "0"],
                 keep=(its.fileno(),),
                 env={**os.environ, **ENVIRONMENT, **environment},
             )
