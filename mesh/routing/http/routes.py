@@ -9,9 +9,8 @@
    matches goes nowhere.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mesh.model.routes import Route, RouteKind
 from mesh.routing.http.connections import ConnectionMatched, ConnectionTable
@@ -19,6 +18,8 @@ from mesh.routing.http.entries import Entry, Matched, Rank, entries_of
 from mesh.routing.http.table import RouteTable
 from mesh.routing.http.view import RequestView
 from mesh.wire.http.messages import RequestHead
+
+_OF_REQUESTS: Final = frozenset((RouteKind.GRPC, RouteKind.HTTP))
 
 _Group: TypeAlias = tuple[str, int, str]
 """Service, port (0: every port), namespace of the routes."""
@@ -56,16 +57,31 @@ class ConnectionRoutes:
 Chosen: TypeAlias = RequestRoutes | ConnectionRoutes
 
 
-@dataclass(frozen=True, slots=True)
 class _Tables:
     """The tables of a group, by kind; an empty one is not kept."""
 
-    requests: dict[RouteKind, RouteTable]
-    connections: dict[RouteKind, ConnectionTable]
+    __slots__ = ("chosen", "connections", "requests")
 
-    def kinds(self) -> Iterator[RouteKind]:
-        yield from self.requests
-        yield from self.connections
+    def __init__(self) -> None:
+        self.requests: dict[RouteKind, RouteTable] = {}
+        self.connections: dict[RouteKind, ConnectionTable] = {}
+        self.chosen: Chosen | None = None
+
+    def put(self, name: str, route: Route, entries: tuple[Entry, ...]) -> None:
+        if route.kind in _OF_REQUESTS:
+            self.requests.setdefault(route.kind, RouteTable()).put_entries(name, entries)
+        else:
+            self.connections.setdefault(route.kind, ConnectionTable()).put(name, route)
+        self.chosen = _chosen(self)
+
+    def remove(self, name: str, kind: RouteKind) -> None:
+        for tables in (self.requests, self.connections):
+            table = tables.get(kind)
+            if table is not None:
+                table.remove(name)
+                if not len(table):
+                    del tables[kind]
+        self.chosen = _chosen(self)
 
 
 class Routes:
@@ -88,16 +104,11 @@ class Routes:
         Raises:
             PatternInvalidError: a regular expression of it is none; nothing has changed.
         """
-        is_request = route.kind in (RouteKind.GRPC, RouteKind.HTTP)
-        entries = entries_of(route) if is_request else ()
+        entries = entries_of(route) if route.kind in _OF_REQUESTS else ()
         self.remove(name)
         self._held[name] = route
         for group in _groups(route):
-            tables = self._groups.setdefault(group, _Tables({}, {}))
-            if is_request:
-                tables.requests.setdefault(route.kind, RouteTable()).put_entries(name, entries)
-            else:
-                tables.connections.setdefault(route.kind, ConnectionTable()).put(name, route)
+            self._groups.setdefault(group, _Tables()).put(name, route, entries)
 
     def remove(self, name: str) -> None:
         """Take a route away, if it is there."""
@@ -106,9 +117,8 @@ class Routes:
             return
         for group in _groups(route):
             tables = self._groups[group]
-            _without(tables.requests, route.kind, name)
-            _without(tables.connections, route.kind, name)
-            if not (tables.requests or tables.connections):
+            tables.remove(name, route.kind)
+            if tables.chosen is None:
                 del self._groups[group]
 
     def choose(self, service: str, port: int, client_namespace: str) -> Chosen | None:
@@ -120,21 +130,24 @@ class Routes:
             client_namespace: where the client's identity says it is; empty when it has none.
         """
         own = service.partition("/")[0]
-        namespaces = (client_namespace, own) if client_namespace != own else (own,)
-        for namespace in namespaces:
-            found = [
-                tables
-                for at in (port, 0)
-                if (tables := self._groups.get((service, at, namespace))) is not None
-            ]
-            if found:
-                return _chosen(found)
+        for namespace in (client_namespace, own) if client_namespace != own else (own,):
+            here = self._groups.get((service, port, namespace))
+            everywhere = self._groups.get((service, 0, namespace))
+            if here is not None and everywhere is not None:
+                return _chosen(here, everywhere)
+            found = here or everywhere
+            if found is not None:
+                return found.chosen
         return None
 
 
-def _chosen(found: list[_Tables]) -> Chosen:
-    kind = min(kind for tables in found for kind in tables.kinds())
-    if kind in (RouteKind.GRPC, RouteKind.HTTP):
+def _chosen(*found: _Tables) -> Chosen | None:
+    """The tables of the first kind that any of these has."""
+    kinds = (kind for each in found for kind in (*each.requests, *each.connections))
+    kind = min(kinds, default=None)
+    if kind is None:
+        return None
+    if kind in _OF_REQUESTS:
         tables = tuple(each.requests[kind] for each in found if kind in each.requests)
         return RequestRoutes(kind is RouteKind.GRPC, tables)
     connections = tuple(each.connections[kind] for each in found if kind in each.connections)
@@ -143,18 +156,6 @@ def _chosen(found: list[_Tables]) -> Chosen:
 
 def _groups(route: Route) -> set[_Group]:
     return {(parent.service, parent.port, route.namespace) for parent in route.parents}
-
-
-def _without(
-    tables: dict[RouteKind, RouteTable] | dict[RouteKind, ConnectionTable],
-    kind: RouteKind,
-    name: str,
-) -> None:
-    table = tables.get(kind)
-    if table is not None:
-        table.remove(name)
-        if not len(table):
-            del tables[kind]
 
 
 def _rank(entry: Entry) -> Rank:
