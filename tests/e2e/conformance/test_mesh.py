@@ -41,7 +41,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def mesh(bare: Lab) -> Lab:
     """The world, with a waypoint."""
-    bare.apply(WAYPOINT)
+    bare.must("apply", "-f", "-", given=WAYPOINT, seconds=60)  # longer than the lab itself waits
     return bare
 
 
