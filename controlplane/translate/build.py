@@ -3,6 +3,8 @@
 from typing import Final
 
 from controlplane.translate.build_gateways import build_class, build_gateway
+from controlplane.translate.build_routes import build_route
+from controlplane.translate.build_traffic import build_program, build_traffic
 from controlplane.translate.build_workloads import build_pod, build_service, build_slice
 from controlplane.translate.built import Built
 from controlplane.translate.facts import (
@@ -18,6 +20,7 @@ from controlplane.translate.facts import (
 )
 from controlplane.translate.gateway_classes import missing_classes
 from controlplane.translate.read_peers import policy_of, strict_policy
+from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
 from controlplane.translate.store import Store
 from controlplane.translate.waypoints import choose, wanted
 from mesh.model.address import Ip
@@ -73,6 +76,12 @@ def _place(store: Store, facts: Facts, built: Built) -> None:
             build_class(facts, built)
         case NamespaceFacts():
             _namespace(store, facts, built)
+        case RouteFacts():
+            build_route(store, facts, built)
+        case TrafficFacts():
+            build_traffic(store, facts, built)
+        case ProgramFacts():
+            build_program(store, facts, built)
         case _:
             pass
 

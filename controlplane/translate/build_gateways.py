@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from controlplane.translate.built import Built
+from controlplane.translate.built import Built, Told
 from controlplane.translate.conditions import condition
 from controlplane.translate.facts import ClassFacts, GatewayFacts
 from controlplane.translate.gateway_classes import Role, role_of
@@ -14,7 +14,7 @@ from controlplane.translate.gateway_status import (
     status_of,
 )
 from controlplane.translate.store import Store
-from controlplane.translate.waypoint_names import is_manual
+from controlplane.translate.waypoint_names import is_manual, told_waypoint
 from controlplane.translate.waypoint_objects import taken, waypoint_objects
 from mesh.model.fields import Json
 from mesh.model.names import GATEWAY_CONTROLLER
@@ -41,6 +41,9 @@ def build_gateway(store: Store, facts: GatewayFacts, built: Built) -> None:
     role = role_of(store, facts.class_name)
     if role is None:
         return
+    if role is Role.WAYPOINT:
+        name = f"{facts.key.namespace}/{facts.key.name}"
+        built.values.append(Told(told_waypoint(store, facts), frozenset((name,))))
     verdict = _verdict(store, facts, role, built)
     built.problems.extend(verdict.problems)
     built.status = status_of(facts, verdict)

@@ -37,11 +37,10 @@ class Canary:
 def canary_of(store: Store, service: ServiceFacts, first: Choice) -> Canary:
     """The second waypoint of a service, beside the first that was chosen."""
     namespace = store.namespace(service.key.namespace)
-    labels, weight = service.labels, service.canary_weight
-    if not labels.get(USE_WAYPOINT):
-        labels = {**_only_canary(namespace.labels), **labels}
+    weight = service.canary_weight
+    if not service.labels.get(USE_WAYPOINT):
         weight = weight or namespace.canary_weight
-    asked = _asked(labels, service.key.namespace)
+    asked = canary_gateway(store, service)
     if asked is None or first.address is None or first.problem:
         return Canary(condition=first.condition)
     problem = _bad_weight(weight)
@@ -57,6 +56,14 @@ def canary_of(store: Store, service: ServiceFacts, first: Choice) -> Canary:
         WeightedWaypoint(address_of(store, gateway), share),
     )
     return Canary(shares, first.condition)
+
+
+def canary_gateway(store: Store, service: ServiceFacts) -> Name | None:
+    """The Gateway that a service asks for beside its first, whether or not it can be used."""
+    labels = service.labels
+    if not labels.get(USE_WAYPOINT):
+        labels = {**_only_canary(store.namespace(service.key.namespace).labels), **labels}
+    return _asked(labels, service.key.namespace)
 
 
 def _only_canary(labels: Mapping[str, str]) -> dict[str, str]:

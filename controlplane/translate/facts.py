@@ -4,9 +4,10 @@ Strings that come again and again are interned: the values of a large mesh share
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from controlplane.translate.route_facts import RoutingFacts
 from mesh.model.address import Ip
 from mesh.model.fields import Part
 from mesh.model.kubernetes import ObjectKey
@@ -80,6 +81,8 @@ class ServicePort:
     number: int
     target: int
     target_name: str
+    says: str = ""
+    """Its `appProtocol`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,8 @@ class ThingFacts:
     key: ObjectKey
     managed_by: str
     """Empty: a user's."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Of a ConfigMap: its data."""
     problems: tuple[str, ...] = ()
 
 
@@ -257,5 +262,6 @@ Facts = (
     | GatewayFacts
     | ClassFacts
     | ThingFacts
+    | RoutingFacts
     | IgnoredFacts
 )

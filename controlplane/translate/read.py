@@ -6,10 +6,14 @@ from typing import Final
 from controlplane.translate.facts import Facts, IgnoredFacts
 from controlplane.translate.read_gateways import read_class, read_gateway
 from controlplane.translate.read_peers import read_peer
-from controlplane.translate.read_places import read_namespace, read_thing
+from controlplane.translate.read_places import read_config_map, read_namespace, read_thing
 from controlplane.translate.read_pods import read_node, read_pod
 from controlplane.translate.read_policies import read_policy
+from controlplane.translate.read_programs import read_program
+from controlplane.translate.read_routes import ROUTE_KINDS, read_route
 from controlplane.translate.read_services import read_service, read_slice
+from controlplane.translate.read_traffic import read_traffic
+from controlplane.translate.route_facts import FILTER_GROUP
 from controlplane.translate.settings import Settings
 from mesh.model.kubernetes import KubernetesObject
 
@@ -22,21 +26,24 @@ _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], 
     ("", "Node"): lambda found, _: read_node(found),
     ("", "Namespace"): lambda found, _: read_namespace(found),
     ("", "ServiceAccount"): lambda found, _: read_thing(found),
-    ("", "ConfigMap"): lambda found, _: read_thing(found),
+    ("", "ConfigMap"): lambda found, _: read_config_map(found),
     ("apps", "Deployment"): lambda found, _: read_thing(found),
     ("discovery.k8s.io", "EndpointSlice"): lambda found, _: read_slice(found),
     (_ISTIO, "AuthorizationPolicy"): read_policy,
     (_ISTIO, "PeerAuthentication"): read_peer,
     (_GATEWAY, "Gateway"): lambda found, _: read_gateway(found),
     (_GATEWAY, "GatewayClass"): lambda found, _: read_class(found),
+    **{(_GATEWAY, kind): lambda found, _: read_route(found) for kind in ROUTE_KINDS},
+    ("networking.istio.io", "DestinationRule"): read_traffic,
+    (FILTER_GROUP, "Filter"): lambda found, _: read_program(found),
 }
 """By API group and kind; every version of a group is read alike."""
 
 _NOT_YET: Final = frozenset(
     {
-        "BackendTLSPolicy", "DestinationRule", "EnvoyFilter", "GRPCRoute", "Gateway", "HTTPRoute",
+        "BackendTLSPolicy", "EnvoyFilter", "Gateway",
         "ListenerSet", "ProxyConfig", "ReferenceGrant", "RequestAuthentication", "ServiceEntry",
-        "Sidecar", "TCPRoute", "TLSRoute", "Telemetry", "UDPRoute", "VirtualService", "WasmPlugin",
+        "Sidecar", "Telemetry", "UDPRoute", "VirtualService", "WasmPlugin",
         "WorkloadEntry", "WorkloadGroup", "XBackendTrafficPolicy", "XListenerSet",
     }
 )  # fmt: skip

@@ -18,6 +18,17 @@ def read_namespace(found: KubernetesObject) -> NamespaceFacts:
     )
 
 
+def read_config_map(found: KubernetesObject) -> ThingFacts:
+    """A ConfigMap."""
+    texts = found.get("data")
+    strings = texts.items() if isinstance(texts, dict) else ()
+    return ThingFacts(
+        found.key,
+        found.labels.get(labels.MANAGED_BY, ""),
+        {name: text for name, text in strings if isinstance(text, str)},
+    )
+
+
 def read_thing(found: KubernetesObject) -> ThingFacts:
     """An object of a kind that is made for Gateways."""
     return ThingFacts(found.key, found.labels.get(labels.MANAGED_BY, ""))

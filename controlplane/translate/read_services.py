@@ -118,7 +118,8 @@ def _port(part: Part) -> tuple[ServicePort, AppProtocol]:
     protocol, name = part.text("protocol", "TCP"), part.text("name")
     target, target_name = _target(part, number)
     speaks = app_protocol(protocol, name, part.text("appProtocol"), number)
-    return ServicePort(name, protocol, number, target, target_name), speaks
+    says = part.text("appProtocol")
+    return ServicePort(name, protocol, number, target, target_name, says), speaks
 
 
 def _fixed(ports: list[ServicePort]) -> tuple[Port, ...] | None:

@@ -140,6 +140,11 @@ class RouteFacts:
     problems: tuple[str, ...] = ()
 
     @property
+    def services(self) -> frozenset[ObjectKey]:
+        """Its parents."""
+        return frozenset(parent.service for parent in self.parents)
+
+    @property
     def filters(self) -> frozenset[ObjectKey]:
         """The Python filters that it names."""
         return frozenset(key for key in self.references if key.kind == "Filter")
@@ -157,6 +162,11 @@ class TrafficFacts:
     created: str = ""
     problems: tuple[str, ...] = ()
 
+    @property
+    def references(self) -> frozenset[ObjectKey]:
+        """Everything that it names."""
+        return frozenset((self.service,) if self.service else ())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramFacts:
@@ -168,15 +178,10 @@ class ProgramFacts:
     config_map_key: str = ""
     problems: tuple[str, ...] = ()
 
+    @property
+    def references(self) -> frozenset[ObjectKey]:
+        """Everything that it names."""
+        return frozenset((self.config_map,) if self.config_map else ())
 
-@dataclass(frozen=True, slots=True)
-class ConfigMapFacts:
-    """A ConfigMap: texts by their names."""
 
-    key: ObjectKey
-    texts: tuple[tuple[str, str], ...]
-    problems: tuple[str, ...] = ()
-
-    def text(self, name: str) -> str | None:
-        """One of its texts."""
-        return dict(self.texts).get(name)
+RoutingFacts = RouteFacts | TrafficFacts | ProgramFacts

@@ -18,6 +18,8 @@ from controlplane.translate.facts import (
     ThingFacts,
 )
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, SelectorIndex
+from controlplane.translate.route_facts import ProgramFacts, RouteFacts, RoutingFacts, TrafficFacts
+from controlplane.translate.route_store import RouteStore, discard
 from controlplane.translate.settings import Settings
 from mesh.model.kubernetes import ObjectKey
 from mesh.policy.peer_authentication import Mode, PeerAuthentication, inherited_mode, oldest
@@ -35,6 +37,15 @@ FactsT = TypeVar(
     SliceFacts,
 )
 ItemT = TypeVar("ItemT")
+Place = (
+    NamespaceFacts
+    | NodeFacts
+    | GatewayFacts
+    | ClassFacts
+    | ThingFacts
+    | RoutingFacts
+    | IgnoredFacts
+)
 
 
 class Shelf(Generic[FactsT]):
@@ -98,6 +109,7 @@ class Store:
         self.services = Shelf[ServiceFacts]()
         self.slices = Shelf[SliceFacts]()
         self.things: dict[ObjectKey, ThingFacts] = {}
+        self.routing = RouteStore()
         self._services_by_selector = _Selectors[ServiceFacts]()
         self._policies_by_selector = _Selectors[PolicyFacts]()
         self._peers_by_selector = _Selectors[PeerFacts]()
@@ -140,10 +152,7 @@ class Store:
             case _:
                 self._put_place(facts)
 
-    def _put_place(
-        self,
-        facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | ThingFacts | IgnoredFacts,
-    ) -> None:
+    def _put_place(self, facts: Place) -> None:
         match facts:
             case NamespaceFacts():
                 self.namespaces.put(facts)
@@ -155,6 +164,8 @@ class Store:
                 self.classes.put(facts)
             case ThingFacts(key=key):
                 self.things[key] = facts
+            case RouteFacts() | TrafficFacts() | ProgramFacts():
+                self.routing.put(facts)
             case IgnoredFacts():
                 pass
 
@@ -162,7 +173,7 @@ class Store:
         match facts:
             case PodFacts(key=key, node=node):
                 self.pods.drop(key)
-                _discard(self._pods_of_node, node, key)
+                discard(self._pods_of_node, node, key)
             case ServiceFacts(key=key, selector=selector):
                 self.services.drop(key)
                 self._services_by_selector.at(key.namespace).remove(key.name, selector)
@@ -172,7 +183,7 @@ class Store:
                     del self._slices_of_pod[pod][key]
                     if not self._slices_of_pod[pod]:
                         del self._slices_of_pod[pod]
-                _discard(self._slices_of_service, (key.namespace, facts.service), key)
+                discard(self._slices_of_service, (key.namespace, facts.service), key)
             case PolicyFacts(key=key, selector=selector):
                 self.policies.drop(key)
                 if facts.authorization is not None:
@@ -184,10 +195,7 @@ class Store:
             case _:
                 self._drop_place(facts)
 
-    def _drop_place(
-        self,
-        facts: NamespaceFacts | NodeFacts | GatewayFacts | ClassFacts | ThingFacts | IgnoredFacts,
-    ) -> None:
+    def _drop_place(self, facts: Place) -> None:
         match facts:
             case NamespaceFacts(key=key):
                 self.namespaces.drop(key)
@@ -199,6 +207,8 @@ class Store:
                 self.classes.drop(key)
             case ThingFacts(key=key):
                 del self.things[key]
+            case RouteFacts() | TrafficFacts() | ProgramFacts():
+                self.routing.drop(facts)
             case IgnoredFacts():
                 pass
 
@@ -262,12 +272,3 @@ class Store:
     def slices_of_service(self, namespace: str, name: str) -> Iterable[ObjectKey]:
         """Slices that belong to a service."""
         return self._slices_of_service.get((namespace, name), ())
-
-
-KeyT = TypeVar("KeyT")
-
-
-def _discard(index: dict[KeyT, set[ObjectKey]], at: KeyT, key: ObjectKey) -> None:
-    index[at].discard(key)
-    if not index[at]:
-        del index[at]

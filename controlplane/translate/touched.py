@@ -18,7 +18,9 @@ from controlplane.translate.facts import (
     ThingFacts,
 )
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, selects
+from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
 from controlplane.translate.store import Store
+from controlplane.translate.touched_routes import named, of_routing
 from controlplane.translate.waypoints import wanted, wanted_by
 from mesh.model.kubernetes import ObjectKey
 
@@ -31,6 +33,13 @@ def touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Obje
         old: what it was; None when it is new.
         new: what it is; None when it is gone.
     """
+    for key in _touched(store, old, new):
+        yield key
+        if key.kind == "Service":  # its waypoint may be another one
+            yield from named(store, key)
+
+
+def _touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
     match new or old:
         case PodFacts(key=key):
             yield key
@@ -174,6 +183,9 @@ def _of_place(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Ob
             yield from _of_class(store, key)
         case ThingFacts(key=key):
             yield from (gateway.key for gateway in store.gateways.of(key.namespace))
+            yield from named(store, key)
+        case RouteFacts() | TrafficFacts() | ProgramFacts():
+            yield from of_routing(store, old, new)
         case _:
             return
 
@@ -182,6 +194,7 @@ def _of_changed_gateway(
     store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
 ) -> Iterator[ObjectKey]:
     yield from _of_gateway(store, key)
+    yield from store.routing.traffic()
     if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
         yield from (pod.key for pod in store.pods.all())
     if old is None or new is None:
@@ -191,6 +204,7 @@ def _of_changed_gateway(
 
 
 def _of_class(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
+    yield from store.routing.traffic()
     for gateway in store.gateways.all():
         if gateway.class_name == key.name:
             yield gateway.key

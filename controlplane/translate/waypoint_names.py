@@ -73,4 +73,5 @@ def told_waypoint(store: Store, gateway: GatewayFacts) -> Waypoint:
         serves_workloads=of in ("workload", "all"),
         accounts=(gateway.for_account,) if gateway.for_account else (),
         tells_client_certificate=gateway.tells_client_certificate,
+        account=gateway.account,
     )

@@ -101,13 +101,24 @@ def waypoint_of(
     """
     if is_a_waypoints(store, labels, traffic):
         return NONE
+    asked, is_own = asked_of(store, labels, namespace, traffic, account)
+    if asked is None:
+        return NONE
+    return choose(store, asked, store.namespace(namespace), traffic, is_own=is_own)
+
+
+def asked_of(
+    store: Store, labels: Mapping[str, str], namespace: str, traffic: str, account: str
+) -> tuple[Name | None, bool]:
+    """The Gateway that stands before an object, and whether its own labels ask for it.
+
+    Arguments as those of `waypoint_of`.
+    """
     asked, is_own = wanted_by(store, labels, namespace)
     if not is_own and account:
         of_account = account_gateway(store, namespace, account, traffic)
         asked = (namespace, of_account.key.name) if of_account else asked
-    if asked is None:
-        return NONE
-    return choose(store, asked, store.namespace(namespace), traffic, is_own=is_own)
+    return asked, is_own
 
 
 def is_a_waypoints(store: Store, labels: Mapping[str, str], traffic: str) -> bool:

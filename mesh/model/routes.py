@@ -277,6 +277,8 @@ class Waypoint:
     """Service accounts of its namespace: only they, and services of theirs alone, are served."""
     tells_client_certificate: bool = False
     """Whether requests get `x-forwarded-client-cert`."""
+    account: str = ""
+    """The service account that it runs as itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

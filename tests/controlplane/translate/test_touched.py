@@ -149,6 +149,50 @@ kind: PeerAuthentication
 metadata: {name: web, namespace: shop}
 spec: {selector: {matchLabels: {app: web}}, portLevelMtls: {"8080": {mode: PERMISSIVE}}}
 ---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web}]
+  rules:
+  - filters:
+    - {type: ExtensionRef, extensionRef: {group: sluice.dev, kind: Filter, name: late}}
+    backendRefs: [{name: old, port: 80}, {name: nobody, port: 80, weight: 0}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: web, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+  rules: [{backendRefs: [{name: old, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: web, namespace: yard}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, namespace: shop}]
+  rules: [{backendRefs: [{name: web, namespace: shop, port: 80}]}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: Filter
+metadata: {name: late, namespace: shop}
+spec: {python: {configMapRef: {name: texts}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: texts, namespace: shop}
+data: {filter.py: "x = 1"}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec: {host: web, trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: younger, namespace: shop, creationTimestamp: "2026-01-02T00:00:00Z"}
+spec: {host: web.shop.svc.cluster.local}
+---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: whole, namespace: shop}
@@ -178,6 +222,7 @@ def values(translation: Translation) -> tuple[object, ...]:
         translation.services,
         translation.policies,
         translation.problems,
+        translation.configuration,
         translation.statuses,
         translation.objects,
     )
@@ -189,6 +234,8 @@ PATCHES: list[dict[str, Json]] = [
     {"status": None},
     {"metadata": {"labels": {"app": "other", "topology.istio.io/network": "elsewhere"}}},
     {"spec": {"selector": None, "mtls": {"mode": "PERMISSIVE"}, "action": "AUDIT"}},
+    {"spec": {"ports": [{"name": "http", "port": 81}], "rules": [{"filters": [{"type": "?"}]}]}},
+    {"spec": {"python": "x = 1", "host": "web", "parentRefs": []}, "data": {"filter.py": "y = 2"}},
 ]
 
 
@@ -225,9 +272,11 @@ def difference(before: Translation, after: Translation) -> Changed:
             (before.workloads, after.workloads),
             (before.services, after.services),
             (before.policies, after.policies),
+            (before.configuration, after.configuration),
         )
     ]
-    return Changed(*(put for put, _ in names), *(removed for _, removed in names))
+    (put, gone), (put_configuration, gone_configuration) = zip(*names[:3], strict=True), names[3]
+    return Changed(*put, *gone, put_configuration, gone_configuration)
 
 
 @pytest.mark.slow

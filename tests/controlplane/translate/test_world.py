@@ -133,7 +133,7 @@ UNKNOWN = "is unknown and has no effect: check the spelling"
     [
         ("networking.istio.io/v1", "ServiceEntry", NOT_YET),
         ("networking.istio.io/v1", "Gateway", NOT_YET),
-        ("gateway.networking.k8s.io/v1", "HTTPRoute", NOT_YET),
+        ("gateway.networking.k8s.io/v1", "UDPRoute", NOT_YET),
         ("v1", "Sevrice", f"v1 Sevrice {UNKNOWN}"),
         (
             "policy.linkerd.io/v1",

@@ -1,0 +1,78 @@
+"""Traffic rules and filters among the others: which count, and which waypoints are told."""
+
+from dataclasses import replace
+from typing import Final
+
+from controlplane.translate.built import Built, Told
+from controlplane.translate.conditions import condition
+from controlplane.translate.route_facts import ProgramFacts, TrafficFacts
+from controlplane.translate.service_waypoints import all_waypoints, waypoints_of_service
+from controlplane.translate.store import Store
+from mesh.model.fields import Json
+from mesh.model.kubernetes import ObjectKey
+from mesh.model.problems import FILTER_SOURCE
+from mesh.model.routes import FilterProgram
+
+MAX_SOURCE_LENGTH: Final = 256 * 1024
+
+
+def build_traffic(store: Store, facts: TrafficFacts, built: Built) -> None:
+    """How requests reach a service: told to every waypoint, since any may have it as a backend."""
+    if facts.service is None:
+        return
+    service = store.services.get(facts.service.namespace, facts.service.name)
+    if service is None or service.service is None:
+        built.problems.append(f"spec.host: there is no {facts.service}: make it; no effect")
+        return
+    first = min(store.routing.traffic_of(facts.service), key=_place)
+    if first is not facts:
+        mend = f"{first.key} counts for the same Service: put both into one; no effect"
+        built.problems.append(f"spec.host: {mend}")
+        return
+    waypoints = all_waypoints(store)
+    for value in facts.values:
+        built.values.append(Told(replace(value, service=service.service.key), waypoints))
+
+
+def _place(facts: TrafficFacts) -> tuple[bool, str, ObjectKey]:
+    """The service's own namespace before the root's; the older before the younger."""
+    is_elsewhere = facts.service is None or facts.key.namespace != facts.service.namespace
+    return is_elsewhere, facts.created, facts.key
+
+
+def build_program(store: Store, facts: ProgramFacts, built: Built) -> None:
+    """A filter for the waypoints whose routes name it."""
+    waypoints: set[str] = set()
+    for route in store.routing.routes_naming(facts.key):
+        for parent in route.parents:
+            service = store.services.get(parent.service.namespace, parent.service.name)
+            if service is not None:
+                waypoints |= waypoints_of_service(store, service).names
+    program, problem = _with_source(store, facts)
+    if problem:
+        built.problems.append(problem)
+    built.status = {"conditions": [_accepted(problem)]}
+    built.values.append(Told(program, frozenset(waypoints)))
+
+
+def _with_source(store: Store, facts: ProgramFacts) -> tuple[FilterProgram, str]:
+    program = facts.program
+    if facts.config_map is not None:
+        config_map = store.things.get(facts.config_map)
+        source = None if config_map is None else config_map.texts.get(facts.config_map_key)
+        if source is None:
+            name = facts.config_map_key
+            problem = f"spec.python.configMapRef: {facts.config_map} has no {name!r}: put it there"
+            return replace(program, problem=FILTER_SOURCE), problem
+        program = replace(program, source=source)
+    if not program.source.strip() or len(program.source) > MAX_SOURCE_LENGTH:
+        mend = f"1 to {MAX_SOURCE_LENGTH} characters of Python, or a configMapRef with a name"
+        problem = f"spec.python: must be {mend}"
+        return replace(program, source="", problem=FILTER_SOURCE), problem
+    return program, ""
+
+
+def _accepted(problem: str) -> Json:
+    if problem:
+        return condition("Accepted", "False", "SourceMissing", problem)
+    return condition("Accepted", "True", "Accepted", "Waypoints whose routes name it have it")

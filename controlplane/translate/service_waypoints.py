@@ -1,0 +1,59 @@
+"""Which waypoints a service has: who must know how its requests are treated."""
+
+from dataclasses import dataclass
+
+from controlplane.translate.accounts import account_of
+from controlplane.translate.canaries import canary_gateway
+from controlplane.translate.facts import ServiceFacts
+from controlplane.translate.gateway_classes import is_waypoint
+from controlplane.translate.store import Store
+from controlplane.translate.waypoints import Name, asked_of, is_a_waypoints, refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceWaypoints:
+    """The Gateways of a service, and why it has none that works."""
+
+    names: frozenset[str] = frozenset()
+    """`namespace/name`; also those that are not ready yet."""
+    reason: str = ""
+    """Empty when its requests do go by a waypoint."""
+    message: str = ""
+
+
+def waypoints_of_service(store: Store, service: ServiceFacts) -> ServiceWaypoints:
+    """The waypoints of a service, by its labels, its endpoints' account or its namespace."""
+    key = service.key
+    if is_a_waypoints(store, service.labels, "service"):
+        return ServiceWaypoints(
+            reason="NoWaypoint", message=f"Service {key.namespace}/{key.name} is a waypoint's own"
+        )
+    account = account_of(store, service)
+    asked, _ = asked_of(store, service.labels, key.namespace, "service", account)
+    if asked is None:
+        mend = f"Service {key.namespace}/{key.name} has no waypoint: label it istio.io/use-waypoint"
+        return ServiceWaypoints(reason="NoWaypoint", message=f"{mend}; the route has no effect")
+    found = refusal(store, asked, store.namespace(key.namespace), "service")
+    canary = canary_gateway(store, service)
+    several = (asked, canary) if canary is not None else (asked,)
+    names = frozenset("/".join(each) for each in several if _is_told(store, service, each))
+    if found is None:
+        return ServiceWaypoints(names)
+    return ServiceWaypoints(names, found.reason, f"{found.problem}; until then it has no effect")
+
+
+def _is_told(store: Store, service: ServiceFacts, asked: Name) -> bool:
+    """Whether a waypoint is told of a service: also before it is ready."""
+    if store.gateways.get(*asked) is None:
+        return False
+    found = refusal(store, asked, store.namespace(service.key.namespace), "service")
+    return found is None or found.is_passing
+
+
+def all_waypoints(store: Store) -> frozenset[str]:
+    """`namespace/name` of every Gateway that can be somebody's waypoint."""
+    return frozenset(
+        f"{gateway.key.namespace}/{gateway.key.name}"
+        for gateway in store.gateways.all()
+        if is_waypoint(store, gateway)
+    )
