@@ -45,6 +45,8 @@ class Config:
     auth_token: str
     """Path or the token itself; empty means none. A path is read anew for each call."""
     secret_ttl_s: float
+    crl_path: str
+    """A revocation list, or a folder of them; empty: nobody is revoked."""
     state_dir: str
     """Where the last good state is kept; empty means nowhere."""
     workers: Workers
@@ -92,6 +94,7 @@ class Config:
             ca=settings.api(read, "CA", with_default=True),
             auth_token=read.text("AUTH_TOKEN", settings.TOKEN_FILE),
             secret_ttl_s=read.seconds("SECRET_TTL", 86_400.0),
+            crl_path=read.text("CRL_PATH"),
             state_dir=read.text("SLUICE_STATE_DIR"),
             workers=settings.workers(read, "WAYPOINT_WORKER_THREADS", CPU_LIMITS),
             pool_max_streams=read.whole("POOL_MAX_STREAMS_PER_CONNECTION", 100, 1, 65_535),

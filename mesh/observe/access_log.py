@@ -35,6 +35,8 @@ class Direction(StrEnum):
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
+    WAYPOINT = "waypoint"
+    """Neither: from a client to an endpoint, through a waypoint."""
 
 
 class ConnectionSecurity(StrEnum):

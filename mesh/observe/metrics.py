@@ -171,7 +171,13 @@ def reporter_of(record: ConnectionRecord) -> str:
 
 
 def _reporter(direction: Direction) -> str:
-    return "source" if direction is Direction.OUTBOUND else "destination"
+    match direction:
+        case Direction.OUTBOUND:
+            return "source"
+        case Direction.INBOUND:
+            return "destination"
+        case Direction.WAYPOINT:
+            return "waypoint"
 
 
 def labels_of(record: ConnectionRecord) -> Labels:

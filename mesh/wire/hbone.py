@@ -1,10 +1,11 @@
-"""HBONE between two node proxies: CONNECT and its answers (the classic one, RFC 9113 8.5)."""
+"""HBONE between two proxies: CONNECT and its answers (the classic one, RFC 9113 8.5)."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from mesh.errors import PeerError
 from mesh.model.address import SocketAddress
+from mesh.model.identity import Identity
 from mesh.model.workload import Locality, Workload, WorkloadType
 from mesh.wire.http2.events import Headers
 
@@ -58,6 +59,30 @@ def baggage(workload: Workload) -> str:
     return ",".join(f"{key}={value}" for key, value in pairs if value)
 
 
+def forwarded(
+    source: SocketAddress | None,
+    *,
+    by: SocketAddress | None = None,
+    identity: Identity | None = None,
+    service: str = "",
+) -> str:
+    """Whom a connection is carried for (RFC 7239); empty when there is nothing to tell.
+
+    Args:
+        source: The application's own address; None for a connection that many share.
+        by: Where a waypoint took it.
+        identity: Of the client that a waypoint has authenticated; its name is an extension of ours.
+        service: The called service's hostname; empty when a pod was called.
+    """
+    pairs = (
+        ("for", source),
+        ("by", by),
+        ("identity", identity),
+    )
+    told = [f'{name}="{value}"' for name, value in pairs if value is not None]
+    return ";".join((*told, f"host={service}") if service else told)
+
+
 def request(
     authority: str,
     source: SocketAddress,
@@ -78,17 +103,36 @@ def request(
         service: The called service's hostname; empty when a pod was called.
         network: Our network's name, only on the inner request of a double HBONE.
     """
-    host = f";host={service}" if service else ""
-    headers: Headers = (
-        (b":method", b"CONNECT"),
-        (b":authority", authority.encode()),
-        (b"baggage", baggage(workload).encode()),
-        (b"forwarded", f'for="{source}"{host}'.encode()),
-        (b"traceparent", f"00-{trace >> 64:032x}-{trace & _SPAN:016x}-00".encode()),
+    headers = carry_on(
+        authority, workload, told=forwarded(source, service=service), parent=traceparent(trace)
     )
     if network is not None:
         headers += ((b"x-forwarded-network", network.encode()),)
     return headers
+
+
+def traceparent(trace: int) -> str:
+    """What the other proxies call a connection, of TRACE_BITS of chance."""
+    return f"00-{trace >> 64:032x}-{trace & _SPAN:016x}-00"
+
+
+def carry_on(authority: str, workload: Workload, *, told: str, parent: str) -> Headers:
+    """The CONNECT of a proxy that stands between the application and the destination.
+
+    Args:
+        authority: Where the connection goes.
+        workload: The proxy's own, or the application's.
+        told: Of `forwarded`.
+        parent: The connection's `traceparent`.
+    """
+    headers: Headers = (
+        (b":method", b"CONNECT"),
+        (b":authority", authority.encode()),
+        (b"baggage", baggage(workload).encode()),
+    )
+    if told:
+        headers += ((b"forwarded", told.encode()),)
+    return (*headers, (b"traceparent", parent.encode()))
 
 
 def caller(text: str) -> Workload | None:

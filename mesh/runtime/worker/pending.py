@@ -95,6 +95,12 @@ class Pending(Handle):
         """The tunnel is gone."""
         self._fail(TunnelBrokenError("the tunnel broke before the peer answered CONNECT"))
 
+    def cancel(self) -> None:
+        """Nobody wants the answer any more: neither of the two is called. Twice is fine."""
+        if not self._done:
+            self._finish()
+            self.tunnel.abandon(self.stream, self)
+
     def _late(self) -> None:
         self._fail(hbone.ConnectUnansweredError(f"none within {self._deadlines.seconds:g} s"))
 

@@ -77,3 +77,16 @@ def test_only_a_200_is_let_through() -> None:
         hbone.check_accepted(hbone.refused(401))
     with pytest.raises(hbone.ConnectRefusedError, match="none"):
         hbone.check_accepted(())
+
+
+def test_a_waypoint_says_for_whom_it_carries_a_connection() -> None:
+    told = hbone.forwarded(V4, by=V6, identity=WEB.identity, service="bread.town.svc")
+    assert told == f'for="{V4}";by="{V6}";identity="{WEB.identity}";host=bread.town.svc'
+    head = dict(hbone.carry_on("10.0.0.2:80", WEB, told=told, parent=hbone.traceparent(TRACE)))
+    assert head[b"forwarded"] == told.encode()
+    assert head[b"traceparent"].endswith(b"-00")
+
+
+def test_a_connection_that_many_share_is_for_nobody() -> None:
+    assert hbone.forwarded(None) == ""
+    assert b"forwarded" not in dict(hbone.carry_on("10.0.0.2:80", WEB, told="", parent="00-1-1-00"))

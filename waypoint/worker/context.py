@@ -1,0 +1,21 @@
+"""What every connection of a worker uses."""
+
+from dataclasses import dataclass
+
+from mesh.runtime.worker.parts import WorkerParts
+from mesh.runtime.worker.resolve import Resolver
+from mesh.state.configurations import Configurations
+from mesh.state.world import World
+from waypoint.config import Config
+from waypoint.worker.own import OwnWorkload
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Context(WorkerParts):
+    """One per worker process; the state has no second owner."""
+
+    config: Config
+    world: World
+    configurations: Configurations
+    own: OwnWorkload
+    resolver: Resolver

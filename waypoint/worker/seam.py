@@ -1,0 +1,57 @@
+"""What a worker asks of the engine that serves HTTP."""
+
+from typing import Protocol
+
+from mesh.model.address import SocketAddress
+from mesh.model.identity import Identity
+from mesh.routing.waypoint import Destination
+from mesh.runtime.http2_transport import Tunnel
+from mesh.state.changes import Changes
+from mesh.wire.feed_answers import MetricRow
+from mesh.wire.http2.streams import Stream
+
+
+class Engine(Protocol):
+    """Serves what speaks HTTP, or may. All calls are in the reactor's turn, or in a task's."""
+
+    def serve(
+        self,
+        destination: Destination,
+        tunnel: Tunnel,
+        stream: Stream,
+        peer: Identity,
+        far: SocketAddress,
+    ) -> None:
+        """Serve a stream whose CONNECT was answered with 200.
+
+        Args:
+            destination: What was called.
+            tunnel: The client's.
+            stream: It; its handle is a WaitingStream that has kept what came.
+            peer: Who calls.
+            far: From where.
+        """
+
+    def changed(self, changes: Changes) -> None:
+        """A part of a state version is in force."""
+
+    def configured(self, names: frozenset[str]) -> None:
+        """These configuration resources came, changed or went; never without a name."""
+
+    def rows(self) -> list[MetricRow]:
+        """What was counted."""
+
+    def tick(self) -> None:
+        """Another second."""
+
+    def drain(self) -> None:
+        """No new requests on connections that could do without; what is under way goes on."""
+
+    def close(self) -> None:
+        """End everything now."""
+
+    async def wait_empty(self) -> None:
+        """Until nothing is under way.
+
+        Cancellation: changes nothing.
+        """
