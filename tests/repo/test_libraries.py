@@ -34,6 +34,7 @@ HOME: dict[str, tuple[str, ...]] = {
     ),
     "msgpack": ("mesh.wire.pack",),
     "hpack": ("mesh.wire.http2*",),
+    "httptools": ("mesh.wire.http1*",),
     "yaml": ("mesh.runtime.manifests*", "ztunnel.*", "controlplane.*", "sluice.*"),
     "jwt": ("controlplane.*", "waypoint.worker.tokens"),
     "dns": ("mesh.wire.*", "mesh.runtime.*", "ztunnel.*", "sluice.lab*"),

@@ -102,7 +102,7 @@ def receive(source: socket.socket, into: memoryview) -> int:
         return FAILED
 
 
-def send(sink: socket.socket, pieces: Sequence[memoryview | bytearray]) -> int:
+def send(sink: socket.socket, pieces: Sequence[memoryview | bytearray | bytes]) -> int:
     """Octets taken (0 when full), or FAILED."""
     try:
         if len(pieces) == 1:

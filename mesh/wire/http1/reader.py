@@ -75,6 +75,12 @@ class Reader(ABC):
         """How many octets wait in here: of an unfinished head, or of a next message."""
         return len(self._kept)
 
+    def drop_kept(self) -> int:
+        """Nobody will read what is kept: how many octets that was."""
+        dropped = len(self._kept)
+        self._kept.clear()
+        return dropped
+
     def take_spent(self) -> int:
         """How many octets that are no content were used up since the last call."""
         spent, self._spent = self._spent, 0
@@ -128,6 +134,10 @@ class Reader(ABC):
         Raises:
             Http1Error: it is none.
         """
+
+    @abstractmethod
+    def _may_become(self, octets: bytearray) -> bool:
+        """Whether these can be the beginning of a head."""
 
     def _begin_content(self, content: int) -> None:
         if content > 0:
@@ -220,7 +230,7 @@ class Reader(ABC):
             _check_line(kept)
         if len(kept) > MAX_HEAD_OCTETS:
             raise HeadTooLargeError(f"more than {MAX_HEAD_OCTETS} octets")
-        if kept and (kept[0] <= 32 or kept[0] >= 127):
+        if kept and not self._may_become(kept):
             raise HeadSyntaxError("this is not HTTP/1.1")
         if kept.count(b"\n") != kept.count(b"\r\n"):
             raise HeadSyntaxError("a line feed without carriage return")

@@ -1,5 +1,6 @@
 """The two readers: requests as a server reads them, answers as a client does."""
 
+import re
 from typing import Final
 
 from mesh.wire.http1.errors import FloodOfInformationError, UnsolicitedError
@@ -9,6 +10,13 @@ from mesh.wire.http1.reader import Phase, Reader
 
 MOST_INFORMATIONAL: Final = 32
 """Heads with 1xx before the final one."""
+
+
+_REQUEST_BEGINS: Final = re.compile(
+    rb"[A-Za-z-]+(?: [^ \r\n]*(?: H?T?T?P?/?[0-9.]*\r?)?)?(?:\r\n|\Z)"
+)
+"""A request's first octets, as far as there are any."""
+_RESPONSE_BEGINS: Final = b"HTTP/1."
 
 
 class RequestReader(Reader):
@@ -24,6 +32,9 @@ class RequestReader(Reader):
         request, content, self.lives = read_request(head)
         self._begin_content(content)
         events.append(RequestReceived(request, content == 0))
+
+    def _may_become(self, octets: bytearray) -> bool:
+        return _REQUEST_BEGINS.match(octets) is not None
 
 
 class ResponseReader(Reader):
@@ -61,6 +72,9 @@ class ResponseReader(Reader):
         else:
             self._begin_content(content)
         events.append(ResponseReceived(response, end=content == 0))
+
+    def _may_become(self, octets: bytearray) -> bool:
+        return octets[: len(_RESPONSE_BEGINS)] == _RESPONSE_BEGINS[: len(octets)]
 
     def _keep(self, octets: memoryview) -> None:
         # One request at a time is sent: what comes behind its answer belongs to nobody.
