@@ -101,5 +101,5 @@ def test_a_reset_that_is_asked_for_ends_the_connection(server: Basic) -> None:
     url = f"http://127.0.0.1:{server.h2c}/retry/a?uuid=h2&succeedAfter=1"
     words = ["curl", "-sS", "--http2-prior-knowledge", "--max-time", "5", url]
     first, second = (subprocess.run(words, capture_output=True, check=False) for _ in range(2))
-    assert first.returncode == 56
+    assert b"reset by peer" in first.stderr  # while it sends, or while it reads
     assert json.loads(second.stdout)["path"].startswith("/retry/a")
