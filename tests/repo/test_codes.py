@@ -8,8 +8,7 @@ from mesh.observe.log_codes import LOG_CODES
 from tests.repo.tree import ROOT, dotted, modules, parsed
 
 PAGE = (ROOT / "docs" / "reference" / "codes.md").read_text()
-TOLD = {*re.findall(r"^\| `([a-z0-9_]+)` \|", PAGE, re.MULTILINE), *LOG_CODES}
-"""The table is on the page as soon as the page is fresh, which `make lint` looks after."""
+TOLD = set(re.findall(r"^\| `([a-z0-9_]+)` \|", PAGE, re.MULTILINE))
 TABLE = "mesh.observe.log_codes"
 
 
