@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mesh.model.names import PACKET_MARK
+from mesh.redirection.rules import Capture
+from mesh.runtime.capture import capture_pod
 from mesh.runtime.netlink_wiring import Wiring, wire
 from mesh.runtime.netns import create_netns, inside, open_netns, remove_netns, socket_in
 from tests.pki import Authority
@@ -59,7 +62,7 @@ class Machine:
             child = subprocess.Popen(words)
         assert child.wait(PATIENCE_S) == 0
 
-    def proxy(self) -> Proxy:
+    def proxy(self, **more: str) -> Proxy:
         files = {
             variable: str(self.folder / file)
             for variable, file in (
@@ -76,6 +79,7 @@ class Machine:
                 "XDS_ADDRESS": "",
                 "CA_ADDRESS": "",
                 **files,
+                **more,
             },
             netns=self.netns,
         )
@@ -154,6 +158,22 @@ def test_two_proxies_of_files_alone_carry_a_connection(machines: tuple[Machine, 
         identity = 'identity="spiffe://cluster.local/ns/shop/sa/{}"'
         near.wait_line(f"src.{identity.format('caller')}.*dst.{identity.format('called')}")
         far.wait_line(f"src.{identity.format('caller')}.*inbound")
+
+
+def test_with_marks_and_the_rules_of_a_pod_the_application_sees_its_client(
+    machines: tuple[Machine, Machine],
+) -> None:
+    caller, called = machines
+    capture_pod(called.netns, Capture())  # as the agent does for a pod; here the operator's task
+    original = {"ENABLE_ORIG_SRC": "true", "PACKET_MARK": str(PACKET_MARK)}
+    with caller.proxy() as near, called.proxy(**original) as far, closing(greeter(called)):
+        near.wait_line("certificate")
+        far.wait_line("certificate")
+        deadline = time.monotonic() + PATIENCE_S
+        while not (said := heard(caller)):
+            assert time.monotonic() < deadline
+        assert said == f"hello {CALLER}"
+        far.wait_line("src.identity=.*inbound")
 
 
 def heard(machine: Machine) -> str:
