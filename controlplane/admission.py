@@ -9,6 +9,7 @@ from controlplane.callers import (
     Caller,
     CallerClusterError,
     CallerGoneError,
+    CallerKindError,
     CallerNodeError,
     CallerUntrustedError,
     ImpersonationAccountError,
@@ -17,6 +18,9 @@ from controlplane.callers import (
     ImpersonationTrustDomainError,
     ImpersonationUnboundError,
     TokenMissingError,
+    WaypointAccountError,
+    WaypointGatewayError,
+    WaypointNodeError,
 )
 from controlplane.pods import Pod, Pods
 from controlplane.tokens import check
@@ -51,26 +55,55 @@ class Admission:
             live_pod(caller, pods)
         return caller
 
-    def reader(self, caller: Caller, pods: Pods) -> None:
+    def reader(self, caller: Caller, pods: Pods) -> str:
         """Let a caller read the mesh.
 
+        Args:
+            caller: of `caller`.
+            pods: that live now.
+
+        Returns:
+            `namespace/name` of a waypoint's Gateway; empty for a node proxy.
+
         Raises:
-            CallerUntrustedError: it is no node proxy, and no waypoint.
+            CallerUntrustedError: it is neither a node proxy nor a pod of a waypoint.
+            WaypointGatewayError: it says that it is one, of no Gateway of ours.
+            WaypointAccountError: it says so, as another account than the Gateway's.
             CallerGoneError: its pod has gone meanwhile.
         """
         if caller.account in self.trusted:
-            return
-        if not caller.pod or not live_pod(caller, pods).gateway:
+            return ""
+        gateway = live_pod(caller, pods).gateway if caller.pod else ""
+        if not gateway:
             raise CallerUntrustedError(str(caller))
+        waypoint = f"{caller.namespace}/{gateway}"
+        account = pods.waypoints.get(waypoint)
+        if account is None:
+            raise WaypointGatewayError(f"{caller}: {waypoint}")
+        if account != caller.service_account:
+            raise WaypointAccountError(f"{caller}: {waypoint} runs as {account}")
+        return waypoint
 
-    def node(self, caller: Caller, node: ClientNode) -> None:
+    def node(self, caller: Caller, node: ClientNode, waypoint: str = "") -> None:
         """Believe a node id.
+
+        Args:
+            caller: of `caller`.
+            node: who it says that it is.
+            waypoint: of `reader`.
 
         Raises:
             CallerNodeError: it is not of the caller's namespace.
+            CallerKindError: it is a waypoint's and the caller is none, or the other way round.
+            WaypointNodeError: it is another waypoint's.
         """
+        said = f"{caller} says {node.id[:200]!r}"
         if node.namespace != caller.namespace:
-            raise CallerNodeError(f"{caller} says {node.id[:200]!r}")
+            raise CallerNodeError(said)
+        if bool(waypoint) != bool(node.waypoint):
+            raise CallerKindError(said)
+        if waypoint and (node.waypoint, node.pod) != (waypoint, caller.pod):
+            raise WaypointNodeError(f"{said} of {node.gateway[:100]!r}")
 
     def identity(self, caller: Caller, wanted: str | None, pods: Pods) -> Identity:
         """The identity that a caller's certificate is to have.

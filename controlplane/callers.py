@@ -125,7 +125,7 @@ class CallerUntrustedError(CallerRefusedError):
     """An account that may not read the mesh: not a node proxy's."""
 
     code = "caller_untrusted"
-    because = "the account is not among the trusted ones"
+    because = "the account is not among the trusted ones, and its pod is no waypoint's"
 
 
 class CallerNodeError(CallerRefusedError):
@@ -133,6 +133,34 @@ class CallerNodeError(CallerRefusedError):
 
     code = "caller_node"
     because = "the node id is not the caller's"
+
+
+class CallerKindError(CallerRefusedError):
+    """A waypoint that says that it is a node proxy, or the other way round."""
+
+    code = "caller_kind"
+    because = "the node id is of another kind than the caller"
+
+
+class WaypointGatewayError(CallerRefusedError):
+    """A pod that is labelled as a waypoint's, of a Gateway that is no waypoint of ours."""
+
+    code = "waypoint_gateway"
+    because = "the pod's Gateway is not there, or its class is not ours"
+
+
+class WaypointAccountError(CallerRefusedError):
+    """A pod that is labelled as a waypoint's, and runs as another account than its Gateway."""
+
+    code = "waypoint_account"
+    because = "the pod runs as another service account than its Gateway"
+
+
+class WaypointNodeError(CallerRefusedError):
+    """A waypoint that says that it is another pod's, or another Gateway's."""
+
+    code = "waypoint_node"
+    because = "the node id or GATEWAY_NAME is not that of the caller's pod"
 
 
 class ImpersonationRefusedError(DeniedError):

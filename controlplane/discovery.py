@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from controlplane.admission import Admission, live_pod
-from controlplane.callers import Caller
+from controlplane.callers import Caller, WaypointNodeError
 from controlplane.metrics import Metrics
 from controlplane.pods import Pods
 from mesh.errors import MeshError
@@ -38,6 +38,8 @@ class Client:
     caller: Caller
     peer: str
     machine: DiscoveryStream
+    waypoint: str = ""
+    """`namespace/name` of its Gateway, when it is a waypoint."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     connected: bool = True
     failure: MeshError | None = None
@@ -94,14 +96,14 @@ class Discovery:
         self.published = published
         pods = self._pods()
         for client in self._open:
-            client.failure = _gone(client.caller, pods)
+            client.failure = self._gone(client, pods)
             if client.failure is not None:
                 client.scope.cancel()
             else:
                 client.machine.publish(published)
                 client.wake()
         for node_id, client in list(self._clients.items()):
-            if not client.connected and _gone(client.caller, pods) is not None:
+            if not client.connected and self._gone(client, pods) is not None:
                 del self._clients[node_id]
 
     def accept(self, call: Call) -> Callable[[ServerStream], Awaitable[None]]:
@@ -113,19 +115,32 @@ class Discovery:
         try:
             pods = self._pods()
             caller = self._admission.caller(call.metadata, pods)
-            self._admission.reader(caller, pods)
+            waypoint = self._admission.reader(caller, pods)
         except MeshError as error:
             self._log_end("stream refused", error, call.peer, "")
             raise
 
         async def serve(stream: ServerStream) -> None:
-            await self._serve(caller, stream)
+            await self._serve(caller, waypoint, stream)
 
         return serve
 
-    async def _serve(self, caller: Caller, stream: ServerStream) -> None:
+    def _gone(self, client: Client, pods: Pods) -> MeshError | None:
+        """Why a caller is to be sent away, if it is."""
+        caller = client.caller
+        try:
+            if client.waypoint and self._admission.reader(caller, pods) != client.waypoint:
+                raise WaypointNodeError(f"{caller} was of {client.waypoint}")
+            if caller.pod:
+                live_pod(caller, pods)
+        except MeshError as error:
+            return error
+        return None
+
+    async def _serve(self, caller: Caller, waypoint: str, stream: ServerStream) -> None:
         self._streams += 1
-        client = Client(caller, stream.peer, DiscoveryStream(self.published, f"{self._streams}-"))
+        machine = DiscoveryStream(self.published, f"{self._streams}-")
+        client = Client(caller, stream.peer, machine, waypoint)
         self._open.add(client)
         self._metrics.connected.inc()
         failure: MeshError | None = None
@@ -185,7 +200,7 @@ class Discovery:
         node = client.machine.node
         if node is None:
             return
-        self._admission.node(client.caller, node)
+        self._admission.node(client.caller, node, client.waypoint)
         self._clients.pop(node.id, None)
         self._clients[node.id] = client
         gone = [key for key, each in self._clients.items() if not each.connected]
@@ -219,17 +234,6 @@ class Discovery:
         self._metrics.refused.labels(error.code).inc()
         extra = {"code": error.code, "reason": str(error), "node": node, "peer": peer}
         log.warning(words, extra=extra)
-
-
-def _gone(caller: Caller, pods: Pods) -> MeshError | None:
-    """Why a caller is to be sent away, if it is."""
-    if not caller.pod:
-        return None
-    try:
-        live_pod(caller, pods)
-    except MeshError as error:
-        return error
-    return None
 
 
 def _first(group: BaseExceptionGroup[MeshError]) -> MeshError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
-from mesh.model.names import GATEWAY_NAME_LABEL, MANAGED, MANAGED_LABEL
+from mesh.model.names import GATEWAY_NAME_LABEL
 
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
 
@@ -23,7 +23,7 @@ class Pod:
     node: str
     """Empty before it is placed."""
     gateway: str = ""
-    """The Gateway whose waypoint it is; empty: it is none that we have made."""
+    """The Gateway of its namespace whose pod its label says that it is."""
 
 
 Place = tuple[str, str, str]
@@ -36,6 +36,8 @@ class Pods:
 
     by_name: Mapping[tuple[str, str], Pod] = field(default_factory=dict)
     places: frozenset[Place] = frozenset()
+    waypoints: Mapping[str, str] = field(default_factory=dict)
+    """`namespace/name` of the Gateways that are waypoints of ours, and as whom they run."""
 
     def get(self, namespace: str, name: str) -> Pod | None:
         """A live pod by its name."""
@@ -100,15 +102,8 @@ def _pod(found: KubernetesObject) -> Pod:
         found.uid,
         _text(found, "serviceAccountName") or _text(found, "serviceAccount") or "default",
         _text(found, "nodeName"),
-        _gateway(found),
+        found.labels.get(GATEWAY_NAME_LABEL, ""),
     )
-
-
-def _gateway(found: KubernetesObject) -> str:
-    labels = found.labels
-    if labels.get(MANAGED_LABEL) != MANAGED:
-        return ""
-    return labels.get(GATEWAY_NAME_LABEL, "")
 
 
 def _text(found: KubernetesObject, name: str) -> str:

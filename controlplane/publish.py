@@ -12,6 +12,7 @@ from mesh.model.address import Ip, format_ip
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.policy import Authorization
+from mesh.model.routes import Waypoint
 from mesh.model.workload import Service, Workload
 from mesh.runtime.manifests import Snapshot
 from mesh.wire.configuration import CONFIGURATION_TYPE, configuration_to_bytes
@@ -70,13 +71,22 @@ class Publisher:
         }
         self._last = Publication(
             Published(snapshot.generation, catalogues),
-            self._pods.update(snapshot.objects),
+            replace(self._pods.update(snapshot.objects), waypoints=_waypoints(translation)),
             (*snapshot.problems, *translation.sentences),
             translation.statuses,
             translation.objects,
         )
         self._translator = translator
         return self._last
+
+
+def _waypoints(translation: Translation) -> Mapping[str, str]:
+    """As whom each waypoint of ours runs."""
+    return {
+        f"{told.value.namespace}/{told.value.name}": told.value.account
+        for told in translation.configuration.values()
+        if isinstance(told.value, Waypoint)
+    }
 
 
 def _addresses(before: Mapping[str, Resource], translation: Translation) -> Mapping[str, Resource]:

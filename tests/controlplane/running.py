@@ -50,11 +50,17 @@ def pod(
     uid: str = "",
     phase: str = "Running",
     ip: str = "",
+    labels: dict[str, Json] | None = None,
 ) -> dict[str, Json]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"namespace": namespace, "name": name, "uid": uid or f"u-{name}"},
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "uid": uid or f"u-{name}",
+            "labels": labels or {},
+        },
         "spec": {"serviceAccountName": account, "nodeName": node, "containers": []},
         "status": {
             "phase": phase,
@@ -163,13 +169,13 @@ class Control:
 
     @asynccontextmanager
     async def discovery(
-        self, token: str | None = None, node_id: str = "", node: str = "a"
+        self, token: str | None = None, node_id: str = "", node: str = "a", gateway: str = ""
     ) -> AsyncIterator["Talk"]:
         """An open discovery stream."""
         headers = [("authorization", f"Bearer {token or self.token()}")]
         with self.client() as client:
             async with client.stream(DISCOVER, headers) as stream:
-                yield Talk(stream, node_id or node_id_of(node), node)
+                yield Talk(stream, node_id or node_id_of(node), node, gateway)
 
     # Pages.
 
@@ -209,10 +215,13 @@ class Talk:
         stream: GrpcStream[DeltaDiscoveryRequest, DeltaDiscoveryResponse],
         node_id: str,
         node: str,
+        gateway: str = "",
     ) -> None:
         self._stream = stream
         metadata = Struct()
         metadata.update({"NODE_NAME": node})
+        if gateway:
+            metadata.update({"GATEWAY_NAME": gateway})
         self._node = Node(id=node_id, metadata=metadata)
 
     def ask(
