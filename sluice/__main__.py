@@ -2,6 +2,7 @@
 
 import typer
 
+from sluice import waypoint_commands
 from sluice.lab import commands
 
 app = typer.Typer(
@@ -10,6 +11,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(commands.app, name="lab")
+app.add_typer(waypoint_commands.app, name="waypoint")
 
 
 @app.command()
