@@ -10,7 +10,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
@@ -152,6 +152,8 @@ class Trust:
             host: the other side's address.
             renew: makes another tunnel to the same place, for the proof; None where we cannot.
         """
+        if not self._revocations.are_configured:
+            peer = replace(peer, chain=())  # nobody will ask for it again
         one = _Watched(tunnel, role, *own, peer, host, renew)
         before = self._exchanged.get(one.pair, _Exchanged(0.0, 0.0))
         self._exchanged[one.pair] = _Exchanged(
