@@ -37,6 +37,9 @@ class ControlPlane:
     signed: list[tuple[Identity, Mapping[str, str]]] = field(default_factory=list)
     """Every certificate request: for whom, and the call's metadata."""
 
+    last_nonce: dict[str, str] = field(default_factory=dict)
+    """Of the newest response, by type URL."""
+
     refuse_certificates: bool = False
     lasts_s: float = 3600.0
     _streams: list["queue.Queue[DeltaDiscoveryResponse | None]"] = field(default_factory=list)
@@ -100,6 +103,7 @@ class ControlPlane:
         response = DeltaDiscoveryResponse(
             type_url=type_url, nonce=str(next(self._nonces)), removed_resources=removed
         )
+        self.last_nonce[type_url] = response.nonce
         for name in names:
             version, message = self.resources[type_url][name]
             resource = response.resources.add(name=name, version=version)

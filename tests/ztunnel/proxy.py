@@ -1,4 +1,4 @@
-"""A whole node proxy as a process, for tests: its log, its pages, its children."""
+"""A whole proxy as processes, for tests: its log, its pages, its children."""
 
 import http.client
 import os
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -19,11 +19,14 @@ PATIENCE_S = 15.0
 
 
 class Proxy:
-    """`python -m ztunnel` with free ports for its pages."""
+    """`python -m ztunnel` (or another program) with free ports for its pages."""
 
-    def __init__(self, environ: Mapping[str, str], netns: int | None = None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], netns: int | None = None, program: str = "ztunnel"
+    ) -> None:
         """Nothing runs yet; it runs in a network namespace, or in ours."""
         self._netns = netns
+        self._program = program
         self._environ = {
             "PATH": os.environ["PATH"],
             "SLUICE_ADMIN_PORT": "0",
@@ -31,6 +34,7 @@ class Proxy:
             "SLUICE_READINESS_PORT": "0",
             "IPV6_ENABLED": "false",
             "ZTUNNEL_WORKER_THREADS": "1",
+            "WAYPOINT_WORKER_THREADS": "1",
             "CONNECTION_TERMINATION_DEADLINE": "2s",
             **environ,
         }
@@ -39,9 +43,9 @@ class Proxy:
         self.ended = False
 
     def __enter__(self) -> Self:
-        with nullcontext() if self._netns is None else inside(self._netns):
+        with self._inside():
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ztunnel"],
+                [sys.executable, "-m", self._program],
                 env=self._environ,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -57,6 +61,9 @@ class Proxy:
         self._reader.join(PATIENCE_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    def _inside(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._netns is None else inside(self._netns)
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
@@ -107,6 +114,8 @@ class Proxy:
         number = self.wait_line(rf"\tpages\t.*\b{port}=(\d+)", max(1, started))[1]
         connection = http.client.HTTPConnection("127.0.0.1", int(number), timeout=PATIENCE_S)
         try:
+            with self._inside():
+                connection.connect()
             connection.request(method, path, headers=dict(headers))
             answer = connection.getresponse()
             return answer.status, answer.read()
