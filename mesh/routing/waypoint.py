@@ -122,7 +122,7 @@ def _of_workload(
         return Refusal(503, "attempted call to a port of a proxy", SELF_CALL)
     return Destination(
         port=called.port,
-        app_protocol=_spoken_by(world, workload, called.port),
+        app_protocol=spoken_by(world, workload, called.port),
         address=called,
         service=service,
         workload=workload,
@@ -176,7 +176,7 @@ def _names(waypoint: Waypoint, gateway: GatewayAddress | None) -> bool:
     return where.namespace == waypoint.namespace and where.hostname in waypoint.hostnames
 
 
-def _spoken_by(world: World, workload: Workload, port: int) -> AppProtocol:
+def spoken_by(world: World, workload: Workload, port: int) -> AppProtocol:
     """What a workload speaks on a port, as far as its services say."""
     for key, own in workload.services.items():
         service = world.service(key)

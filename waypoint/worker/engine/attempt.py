@@ -11,7 +11,7 @@ from waypoint.worker.engine.timers import Timer
 
 
 class AttemptOwner(ABC):
-    """Who sends a request, perhaps several times; each call names the try that it is about."""
+    """Who sends a request, perhaps several times; a call that leaves something to do names its try."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class AttemptOwner(ABC):
         """A piece of the answer has come."""
 
     @abstractmethod
-    def completed(self, attempt: "Attempt", trailers: Fields) -> None:
+    def completed(self, trailers: Fields) -> None:
         """The answer is whole."""
 
     @abstractmethod
@@ -178,7 +178,7 @@ class Attempt(ResponseUser, Waiter):
     def finished(self, trailers: Fields) -> None:
         """The answer is whole."""
         try:
-            self._owner.completed(self, trailers)
+            self._owner.completed(trailers)
         except Exception as bug:  # noqa: BLE001 - one exchange's bug stays its own
             self._owner.failed_by(bug)
 

@@ -15,8 +15,6 @@ from mesh.routing.http.paths import PathNormalisation
 from mesh.routing.http.routes import Chosen, Routes
 from mesh.runtime.http.link import Link
 from mesh.runtime.http.stream import (
-    ClientConnection,
-    ClientConnectionUser,
     ServerConnection,
     ServerConnectionUser,
 )
@@ -24,10 +22,8 @@ from mesh.wire.http.messages import RequestHead
 from waypoint.worker.engine import heads
 from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.destinations import Destinations
+from waypoint.worker.engine.pool import Means
 from waypoint.worker.engine.timers import Timers
-
-Ask = Callable[[Link, ClientConnectionUser, bool], ClientConnection]
-"""Makes the asking end on a link; whether it speaks HTTP/2."""
 
 Answer = Callable[[Link, ServerConnectionUser, bool], ServerConnection]
 """Makes the serving end on a link; whether it speaks HTTP/2."""
@@ -54,11 +50,12 @@ class Called:
     """What a client has called: a port of a service, or of a workload."""
 
     service: Service | None
+    """Of a workload: the one that it probably serves, for what is told only."""
     workload: Workload | None
-    """When it called the workload's own address."""
+    """When it called the workload's own address: then no route counts."""
     port: int
-    address: SocketAddress
-    """As it was called."""
+    address: SocketAddress | None
+    """As it was called; None when that was by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +107,13 @@ class Context:
     routes_version: int = 0
     """Raised with every change of `routes`."""
     destinations: Destinations
+    means: Means
     timers: Timers
     random: Random
     clock: Callable[[], float]
     epoch: Callable[[], float]
     """Seconds since the epoch."""
     metrics: RequestMetrics
-    ask: Ask
     answer: Answer
     on_bug: Callable[[BaseException], None]
     normalisation: PathNormalisation = PathNormalisation.BASE
@@ -165,10 +162,11 @@ class Peer:
             self._chosen_at = context.routes_version
             service = self.called.service
             namespace = self.caller.identity.namespace if self.caller.identity else ""
+            is_routed = service is not None and self.called.workload is None
             self._chosen = (
-                None
-                if service is None
-                else context.routes.choose(service.key, self.called.port, namespace)
+                context.routes.choose(service.key, self.called.port, namespace)
+                if is_routed and service is not None
+                else None
             )
         return self._chosen
 
@@ -177,10 +175,10 @@ class Peer:
         """What was called, when no route says otherwise."""
         called = self.called
         destinations = self.context.destinations
-        if called.service is not None:
-            return destinations.of_service(called.service.key, called.port)
-        uid = called.workload.uid if called.workload else ""
-        return destinations.of_workload(uid, called.port)
+        if called.workload is not None:
+            return destinations.of_workload(called.workload.uid, called.port)
+        key = called.service.key if called.service else ""
+        return destinations.of_service(key, called.port)
 
     @property
     def side_there(self) -> Side:

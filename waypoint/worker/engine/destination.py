@@ -20,12 +20,10 @@ from mesh.model.workload import AppProtocol, Service
 from mesh.observe.request_metrics import Side
 from mesh.routing.balance import Endpoint
 from waypoint.worker.engine import health
-from waypoint.worker.engine.pool import Load, Pool
+from waypoint.worker.engine.pool import Load, Means, Pool
 
 DRAWS: Final = 4
 """How often somebody else is looked for, when one endpoint is to be avoided."""
-
-MakePool = Callable[[Endpoint, Load, bool], Pool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Target:
     """One endpoint of a destination, as this worker knows it."""
 
     __slots__ = (
-        "_make_pool",
+        "_means",
         "_pools",
         "active",
         "conduct",
@@ -54,11 +52,11 @@ class Target:
         "side",
     )
 
-    def __init__(self, destination: "Destination", endpoint: Endpoint, make_pool: MakePool) -> None:
+    def __init__(self, destination: "Destination", endpoint: Endpoint, means: Means) -> None:
         """Nothing is open yet."""
         self.destination = destination
         self.endpoint = endpoint
-        self._make_pool = make_pool
+        self._means = means
         self._pools: list[Pool | None] = [None, None]
         self.active = 0
         """Requests that are under way."""
@@ -71,7 +69,7 @@ class Target:
         """The connections in one version."""
         found = self._pools[is_http2]
         if found is None:
-            found = self._make_pool(self.endpoint, self.destination.load, is_http2)
+            found = Pool(self.endpoint, self.destination.load, self._means, is_http2=is_http2)
             self._pools[is_http2] = found
         return found
 
@@ -97,7 +95,7 @@ class Destination:
         "_bounds",
         "_find",
         "_is_stale",
-        "_make_pool",
+        "_means",
         "_next",
         "_review_at",
         "_targets",
@@ -112,7 +110,7 @@ class Destination:
         self,
         key: tuple[str, int],
         find: Find,
-        make_pool: MakePool,
+        means: Means,
         traffic: ServiceTraffic,
     ) -> None:
         """Begin; endpoints are looked for with the first request.
@@ -120,7 +118,7 @@ class Destination:
         Args:
             key: service (or a workload's uid) and port.
             find: what the state says at this moment.
-            make_pool: for an endpoint.
+            means: how connections are made.
             traffic: limits and balancing.
         """
         self.key = key
@@ -129,7 +127,7 @@ class Destination:
         self.speaks = AppProtocol.UNKNOWN
         self.load = Load(traffic)
         self._find = find
-        self._make_pool = make_pool
+        self._means = means
         self._targets: dict[str, Target] = {}
         self._usable: list[Target] = []
         self._bounds: list[int] = []
@@ -189,7 +187,7 @@ class Destination:
             uid = endpoint.workload.uid
             target = old.get(uid)
             if target is None or target.endpoint.port != endpoint.port:
-                target = Target(self, endpoint, self._make_pool)
+                target = Target(self, endpoint, self._means)
             else:
                 del old[uid]
                 target.endpoint = endpoint

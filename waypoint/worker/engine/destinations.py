@@ -7,30 +7,29 @@ from typing import Final
 from mesh.model.routes import ServiceTraffic
 from mesh.model.workload import AppProtocol, Workload
 from mesh.routing.balance import Endpoint, Purpose, shortlist
+from mesh.routing.waypoint import spoken_by
 from mesh.state.changes import Changes
 from mesh.state.world import World
 from waypoint.worker.engine.destination import Destination, Found
-from waypoint.worker.engine.pool import Load, Pool
+from waypoint.worker.engine.pool import Means
 
 NO_LIMITS: Final = ServiceTraffic(namespace="", name="", service="")
-
-MakePool = Callable[[Endpoint, Load, bool], Pool]
 
 
 class Destinations:
     """By service (or a workload's uid) and port."""
 
-    def __init__(self, world: World, own: Workload, make_pool: MakePool) -> None:
+    def __init__(self, world: World, own: Callable[[], Workload], means: Means) -> None:
         """None yet.
 
         Args:
             world: the worker's state; tell `changed` what becomes of it.
-            own: from where nearness is measured.
-            make_pool: for an endpoint.
+            own: our own workload: from where nearness is measured.
+            means: how connections are made.
         """
         self._world = world
         self._own = own
-        self._make_pool = make_pool
+        self._means = means
         self._held: dict[tuple[str, int], Destination] = {}
         self._by_service: dict[str, dict[int, Destination]] = {}
         self._traffic: dict[tuple[str, int], ServiceTraffic] = {}
@@ -50,7 +49,7 @@ class Destinations:
 
     def _make(self, name: str, port: int, find: Callable[[str, int], Found]) -> Destination:
         destination = Destination(
-            (name, port), partial(find, name, port), self._make_pool, self._limits(name, port)
+            (name, port), partial(find, name, port), self._means, self._limits(name, port)
         )
         self._held[name, port] = destination
         self._by_service.setdefault(name, {})[port] = destination
@@ -65,14 +64,16 @@ class Destinations:
         if service is None:
             return Found(None, AppProtocol.UNKNOWN, [])
         speaks = (each.app_protocol for each in service.ports if each.service_port == port)
-        near = shortlist(self._world, service, self._own, port, Purpose.DESTINATION)
+        near = shortlist(self._world, service, self._own(), port, Purpose.DESTINATION)
         endpoints = [Endpoint(*each, service) for each in near.endpoints]
         return Found(service, next(speaks, AppProtocol.UNKNOWN), endpoints)
 
     def _find_workload(self, uid: str, port: int) -> Found:
         workload = self._world.workload(uid)
-        endpoints = [] if workload is None else [Endpoint(workload, port)]
-        return Found(None, AppProtocol.UNKNOWN, endpoints)
+        if workload is None:
+            return Found(None, AppProtocol.UNKNOWN, [])
+        speaks = spoken_by(self._world, workload, port)
+        return Found(None, speaks, [Endpoint(workload, port)])
 
     # Keeping up.
 

@@ -163,6 +163,7 @@ class Exchange(Tries, RequestUser, Live):
                 mirror.complete(trailers)
             content.complete(trailers, None if attempt is None else attempt.stream)
             if self._other_ended:
+                self.leave()
                 self._close(None)
         except Exception as bug:  # noqa: BLE001 - rule 1
             self.failed_by(bug)
@@ -228,7 +229,7 @@ class Exchange(Tries, RequestUser, Live):
         else:
             source.credit(size)
 
-    def completed(self, attempt: Attempt, trailers: Fields) -> None:
+    def completed(self, trailers: Fields) -> None:
         """The answer is whole."""
         if self.is_closed:
             return
@@ -236,8 +237,7 @@ class Exchange(Tries, RequestUser, Live):
             self._note_grpc(trailers)
         content = self.content
         if content is None or content.is_complete:
-            self._attempt = None
-            attempt.release()
+            self.leave()
         elif self._is_upgraded:
             self._other_ended = True
             self.stream.finish(trailers)

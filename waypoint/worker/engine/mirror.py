@@ -108,12 +108,11 @@ class MirrorCopy(Tries, Live):
         if attempt.stream is not None:
             attempt.stream.credit(len(piece))
 
-    def completed(self, attempt: Attempt, trailers: Fields) -> None:
+    def completed(self, trailers: Fields) -> None:
         """It has done what it was for."""
         del trailers
         if self.content is None or self.content.is_complete:
-            self._attempt = None
-            attempt.release()
+            self.leave()
         self._end()
 
     # How it ends.

@@ -9,10 +9,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from mesh.errors import MeshError
 from mesh.model.routes import ServiceTraffic
+from mesh.routing.balance import Endpoint
 from mesh.runtime.http.link import Link
 from mesh.runtime.http.stream import (
     ClientConnection,
@@ -46,8 +48,19 @@ class Opening(ABC):
         """Nobody wants it any more: neither callback is called. Late is fine."""
 
 
-OpenLink = Callable[[OnLink, OnFailure], Opening]
-Speak = Callable[[Link, ClientConnectionUser], ClientConnection]
+OpenLink = Callable[[Endpoint, OnLink, OnFailure], Opening]
+"""Opens a link to an endpoint's port, and calls back once, perhaps at once."""
+Ask = Callable[[Link, ClientConnectionUser, bool], ClientConnection]
+"""Makes the asking end on a link; whether it speaks HTTP/2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What connections are made with."""
+
+    open_link: OpenLink
+    ask: Ask
+    timers: Timers
 
 
 class Load:
@@ -152,9 +165,9 @@ class _Attempt:
         self._timer = timer
         self.is_over = False
 
-    def begin(self, open_link: OpenLink, timers: Timers, seconds: float) -> None:
-        self._timer = timers.after(seconds, self.late)
-        opening = open_link(self.opened, self.failed)
+    def begin(self, endpoint: Endpoint, means: Means) -> None:
+        self._timer = means.timers.after(self._pool.load.traffic.connect_s, self.late)
+        opening = means.open_link(endpoint, self.opened, self.failed)
         if not self.is_over:
             self._opening = opening
 
@@ -195,24 +208,36 @@ class Pool:
     __slots__ = (
         "_all",
         "_attempts",
+        "_endpoint",
+        "_is_http2",
         "_is_shut",
-        "_open_link",
+        "_means",
         "_ready",
-        "_speak",
         "_streams",
-        "_timers",
         "_waiting",
         "load",
     )
 
     def __init__(
-        self, load: Load, open_link: OpenLink, speak: Speak, timers: Timers, *, is_http2: bool
+        self,
+        endpoint: Endpoint,
+        load: Load,
+        means: Means,
+        *,
+        is_http2: bool,
     ) -> None:
-        """Start with none."""
+        """Start with none.
+
+        Args:
+            endpoint: to where.
+            load: of its destination.
+            means: how connections are made.
+            is_http2: the version.
+        """
         self.load = load
-        self._open_link = open_link
-        self._speak = speak
-        self._timers = timers
+        self._endpoint = endpoint
+        self._is_http2 = is_http2
+        self._means = means
         self._streams = STREAMS_EXPECTED if is_http2 else 1
         self._all: dict[Pooled, None] = {}
         self._ready: list[Pooled] = []
@@ -275,7 +300,7 @@ class Pool:
             attempt = _Attempt(self, None)
             self._attempts[attempt] = None
             self.load.connections += 1
-            attempt.begin(self._open_link, self._timers, self.load.traffic.connect_s)
+            attempt.begin(self._endpoint, self._means)
 
     def _may_open(self) -> bool:
         load = self.load
@@ -288,7 +313,7 @@ class Pool:
         del self._attempts[attempt]
         pooled = Pooled(self, self.load.traffic.max_requests_per_connection)
         self._all[pooled] = None
-        pooled.speak(self._speak(link, pooled))
+        pooled.speak(self._means.ask(link, pooled, self._is_http2))
         self.offer(pooled)
 
     def failed(self, attempt: _Attempt, error: MeshError) -> None:

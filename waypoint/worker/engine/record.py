@@ -100,7 +100,7 @@ def _fields(facts: Facts, seconds: float, flag: str, asked: int) -> dict[str, Fi
         **_workload("src", caller.workload),
         "src.addr": caller.address,
         "src.identity": str(caller.identity) if caller.identity else "",
-        "dst.addr": called.address,
+        "dst.addr": called.address or "",
         "dst.service": called.service.hostname if called.service else "",
         **_workload("dst", None if target is None else target.endpoint.workload),
         "error": "" if error is None else str(error),

@@ -48,9 +48,6 @@ class Timers:
         self._heap: list[Timer] = []
         self._sleep: trio.CancelScope | None = None
 
-    def __len__(self) -> int:
-        return len(self._heap)
-
     def after(self, seconds: float, late: Late) -> Timer:
         """Call `late` in so many seconds, unless the timer is cancelled before."""
         timer = Timer(self.clock() + seconds, late)

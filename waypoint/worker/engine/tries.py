@@ -323,6 +323,12 @@ class Tries(AttemptOwner):
             self._attempt.timer.cancel()
             self._attempt.timer = None
 
+    def leave(self) -> None:
+        """Both messages are whole: nothing needs to be reset."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.release()
+
     def settle(self) -> None:
         """It is over: nothing is called any more, and nothing counted. Once."""
         self.is_closed = True

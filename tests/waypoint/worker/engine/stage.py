@@ -37,7 +37,7 @@ from tests.mesh.runtime.http.users import Service as Server
 from tests.mesh.worlds import at, delta, pod, service, world
 from waypoint.worker.engine.context import Called, Caller, Context, Peer, Settings
 from waypoint.worker.engine.destinations import Destinations
-from waypoint.worker.engine.pool import Load, Opening, Pool
+from waypoint.worker.engine.pool import Means, Opening
 from waypoint.worker.engine.serving import Requests
 from waypoint.worker.engine.timers import Timers
 
@@ -74,12 +74,16 @@ class Stage:
         self.round_end: deque[Callable[[], None]] = deque()
         self.servers: dict[str, Server] = {}
         self.opened: list[tuple[str, int]] = []
-        self.waiting: list[tuple[Endpoint, Callable[[Link], None], Callable[[MeshError], None]]] = []
+        self.waiting: list[
+            tuple[Endpoint, Callable[[Link], None], Callable[[MeshError], None]]
+        ] = []
         self.handles: list[Handle] = []
         self.refuses: set[str] = set()
         self.is_slow = False
+        self.versions: list[bool] = []
         timers = Timers(self.bugs.append, lambda: self.now)
-        destinations = Destinations(self.world, OWN, self.make_pool)
+        self.means = Means(self.open_link, self.ask, timers)
+        destinations = Destinations(self.world, lambda: OWN, self.means)
         self.context = Context(
             identity=OWN.identity,
             waypoint=Waypoint(namespace="shop", name="waypoint"),
@@ -90,7 +94,7 @@ class Stage:
             clock=lambda: self.now,
             epoch=lambda: 1_800_000_000 + self.now,
             metrics=RequestMetrics(),
-            ask=self.ask,
+            means=self.means,
             answer=self.answer,
             on_bug=self.bugs.append,
         )
@@ -99,16 +103,10 @@ class Stage:
 
     # What the engine uses.
 
-    def make_pool(self, endpoint: Endpoint, load: Load, is_http2: bool) -> Pool:
-        def open_link(
-            on_link: Callable[[Link], None], on_failure: Callable[[MeshError], None]
-        ) -> Opening:
-            return self.open_link(endpoint, on_link, on_failure)
-
-        def speak(link: Link, user: ClientConnectionUser) -> ClientConnection:
-            return self.context.ask(link, user, is_http2)
-
-        return Pool(load, open_link, speak, self.context.timers, is_http2=is_http2)
+    def open_link(
+        on_link: Callable[[Link], None], on_failure: Callable[[MeshError], None]
+    ) -> Opening:
+        return self.open_link(endpoint, on_link, on_failure)
 
     def open_link(
         self,
@@ -141,7 +139,7 @@ class Stage:
             on_link(self.link_to(endpoint.workload.name))
 
     def ask(self, link: Link, user: ClientConnectionUser, is_http2: bool) -> ClientConnection:
-        assert not is_http2
+        self.versions.append(is_http2)
         http = Http1Client(link, user, self.round_end.append)
         http.start()
         return http
