@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
@@ -29,7 +30,7 @@ from mesh.runtime.tls_revocation import Revocations
 from mesh.runtime.worker.credentials import Credentials
 from mesh.runtime.worker.deadlines import Deadlines
 from mesh.runtime.worker.resolve import Resolver
-from mesh.runtime.worker.trust import Trust
+from mesh.runtime.worker.trust import Trust, is_known
 from mesh.state.configurations import Configurations
 from mesh.state.world import World
 from mesh.wire import feed_answers
@@ -88,6 +89,7 @@ class Worker:
         self._credentials = Credentials(pqc_only=config.post_quantum_only)
         metrics = TrafficMetrics()
         revocations = Revocations(config.crl_path)
+        vouch = partial(is_known, self._world, config.network)
         self._context = Context(
             config=config,
             http2=config.http2,
@@ -99,7 +101,7 @@ class Worker:
             configurations=Configurations(config.pod_namespace, config.gateway),
             own=OwnWorkload(self._world, config),
             credentials=self._credentials,
-            trust=Trust(self._credentials, revocations, metrics, time.time),
+            trust=Trust(self._credentials, revocations, metrics, vouch, time.time),
             deadlines=Deadlines(),
             resolver=Resolver(),
             metrics=metrics,

@@ -30,7 +30,7 @@ from mesh.runtime.tls_revocation import Revocations
 from mesh.runtime.worker.credentials import Credentials
 from mesh.runtime.worker.deadlines import Deadlines
 from mesh.runtime.worker.resolve import Resolver
-from mesh.runtime.worker.trust import Trust
+from mesh.runtime.worker.trust import Trust, is_known
 from mesh.state.world import World
 from mesh.wire import feed_answers
 from mesh.wire.feed import (
@@ -78,6 +78,7 @@ class Worker:
         self._pods: dict[str, Pod] = {}
         metrics = TrafficMetrics()
         revocations = Revocations(config.crl_path)
+        vouch = partial(is_known, self._world, config.network)
         self._context = Context(
             config=config,
             http2=config.http2,
@@ -92,7 +93,7 @@ class Worker:
             deadlines=Deadlines(),
             resolver=Resolver(),
             metrics=metrics,
-            trust=Trust(self._credentials, revocations, metrics, time.time),
+            trust=Trust(self._credentials, revocations, metrics, vouch, time.time),
         )
 
     async def run(self) -> None:

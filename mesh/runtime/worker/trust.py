@@ -2,7 +2,8 @@
 
 1. TLS judges a peer once. A tunnel that lives longer than a certificate of its two sides goes on
    only if that side has another one: ours is what we hold now, the peer's what it has shown in a
-   later handshake from the same address.
+   later handshake from the same address. A peer that shows none (no foreign proxy does for the sake
+   of an old tunnel) keeps its streams while the control plane still has its identity there.
 2. Some time before, a tunnel takes no new streams, so that these get a new tunnel. Where streams go
    on, its client makes one for their sake: with it both sides prove what they have.
 3. Who is on a revocation list that comes to be in force loses its tunnels at once.
@@ -16,6 +17,7 @@ from typing import Final
 import trio
 
 from mesh.errors import MeshError, PeerError, UnavailableError
+from mesh.model.address import AddressInvalidError, parse_ip
 from mesh.model.identity import Identity
 from mesh.observe.access_log import Direction
 from mesh.observe.metrics import TrafficMetrics
@@ -23,6 +25,7 @@ from mesh.runtime import tls
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.tls_revocation import Revocations, TlsRevokedError
 from mesh.runtime.worker.credentials import Credentials
+from mesh.state.world import World
 from mesh.wire.http2.frames import Role
 
 LEAVE_SECONDS: Final = 60.0
@@ -49,7 +52,7 @@ class OwnCertificateExpiredError(UnavailableError):
 
 
 class PeerCertificateExpiredError(PeerError):
-    """The peer's certificate has ended, and it has shown no other: its tunnel ends."""
+    """The peer's certificate has ended, it has shown no other, and is not known there any more."""
 
     code = "peer_certificate_expired"
 
@@ -58,6 +61,9 @@ class PeerCertificateExpiredError(PeerError):
         super().__init__(f"the certificate of {identity} has expired, and no other was shown")
         self.identity = identity
 
+
+Vouch = Callable[[Identity, str], bool]
+"""Whether the control plane still has somebody with this identity at this address."""
 
 Pair = tuple[Identity, Identity, str]
 """Who we are, who the peer is, and its address."""
@@ -93,6 +99,15 @@ class _Exchanged:
     peers: float
 
 
+def is_known(world: World, network: str, identity: Identity, host: str) -> bool:
+    """Whether somebody in a network has this address and this identity, as the state says it."""
+    try:
+        ip = parse_ip(host)
+    except AddressInvalidError:
+        return False
+    return any(each.identity == identity for each in world.workloads_at(network, ip))
+
+
 class Trust:
     """The open tunnels of a worker, until their certificates end."""
 
@@ -101,6 +116,7 @@ class Trust:
         credentials: Credentials,
         revocations: Revocations,
         metrics: TrafficMetrics,
+        vouch: Vouch,
         clock: Callable[[], float],
     ) -> None:
         """Watch nothing yet.
@@ -109,11 +125,13 @@ class Trust:
             credentials: what we hold now.
             revocations: whom nobody trusts.
             metrics: where refusals are counted.
+            vouch: for who shows no newer certificate.
             clock: seconds since the epoch.
         """
         self._credentials = credentials
         self._revocations = revocations
         self._metrics = metrics
+        self._vouch = vouch
         self._clock = clock
         self._watched: dict[Tunnel, _Watched] = {}
         self._exchanged: dict[Pair, _Exchanged] = {}
@@ -201,17 +219,23 @@ class Trust:
         shown = self._exchanged.get(one.pair, _Exchanged(one.own_until, one.peer.not_after))
         until = min(own_until, shown.peers)
         if until <= now:
-            one.due = float("inf")
-            if own_until <= now:
-                self._end(one, OwnCertificateExpiredError(one.own))
-            else:
-                self._end(one, PeerCertificateExpiredError(one.peer.identity))
+            self._end_or_vouch(one, own_until, now)
             return
         one.tunnel.drain()
         is_proved = min(shown.ours, until) > one.until
         if one.tunnel.streams and one.renew is not None and not is_proved:
             one.renew()
         self._plan(one, until)
+
+    def _end_or_vouch(self, one: _Watched, own_until: float, now: float) -> None:
+        one.due = float("inf")
+        if own_until <= now:
+            self._end(one, OwnCertificateExpiredError(one.own))
+        elif self._vouch(one.peer.identity, one.host):
+            one.tunnel.drain()
+            one.due = now + LONGEST_SECONDS
+        else:
+            self._end(one, PeerCertificateExpiredError(one.peer.identity))
 
     def _plan(self, one: _Watched, until: float) -> None:
         """Look again some time before the end; in the last moments, at the end itself."""

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mesh.model.identity import Identity
 from mesh.observe.metrics import TrafficMetrics
 from mesh.runtime import tls
 from mesh.runtime.tls_revocation import Revocations
 from mesh.runtime.worker.credentials import Credentials
 from mesh.runtime.worker.trust import (
     LEAVE_SECONDS,
+    LONGEST_SECONDS,
     OwnCertificateExpiredError,
     PeerCertificateExpiredError,
     Trust,
@@ -30,7 +32,14 @@ class House:
         self.now = 1000.0
         self.credentials = Credentials()
         revocations, metrics = Revocations(""), TrafficMetrics()
-        self.trust = Trust(self.credentials, revocations, metrics, lambda: self.now)
+        self.known: set[tuple[Identity, str]] = set()
+        self.trust = Trust(
+            self.credentials,
+            revocations,
+            metrics,
+            lambda identity, host: (identity, host) in self.known,
+            lambda: self.now,
+        )
         self.renewals = 0
 
     def renew(self) -> None:
@@ -47,6 +56,11 @@ class House:
     def at(self, now: float) -> None:
         self.now = now
         self.trust.look()
+
+
+def leaves(ends: Ends) -> bool:
+    """Whether the client's end takes no new streams."""
+    return ends.client.closing
 
 
 def shown(until: float) -> tls.Peer:
@@ -73,9 +87,9 @@ async def test_a_tunnel_leaves_before_its_end_and_its_streams_get_it_renewed(
     house.watch(ends, own=1000 + DAY, peer=1000 + 2 * DAY)
     async with ends.carry():
         house.at(1000 + DAY - LEAVE_SECONDS - 1)
-        assert not ends.client.closing
+        assert not leaves(ends)
         house.at(1000 + DAY - LEAVE_SECONDS)
-        assert ends.client.closing
+        assert leaves(ends)
         assert house.renewals == 1
         house.hold(1000 + 2 * DAY)
         house.at(1000 + DAY)
@@ -140,3 +154,18 @@ async def test_what_is_closed_is_forgotten(house: House, ends: Ends) -> None:
     house.trust.forget(ends.client)
     house.at(1000 + 2 * DAY)
     assert ends.client.ended_by is None
+
+
+async def test_a_peer_that_shows_no_other_keeps_its_streams_while_it_is_known_there(
+    house: House, ends: Ends
+) -> None:
+    house.hold(1000 + 9 * DAY)
+    house.watch(ends, own=1000 + 9 * DAY, peer=1000 + DAY)
+    house.known.add((OTHER, HOST))
+    async with ends.carry():
+        house.at(1000 + DAY)
+        assert leaves(ends)
+        assert not ends.client.closed
+        house.known.clear()
+        house.at(1000 + DAY + LONGEST_SECONDS)
+        assert isinstance(ends.client.ended_by, PeerCertificateExpiredError)
