@@ -19,6 +19,7 @@ from controlplane.translate.facts import (
     SliceFacts,
 )
 from controlplane.translate.gateway_classes import missing_classes
+from controlplane.translate.policy_status import is_there, peer_status, policy_status
 from controlplane.translate.read_peers import policy_of, strict_policy
 from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
 from controlplane.translate.store import Store
@@ -91,25 +92,17 @@ def _place(store: Store, facts: Facts, built: Built) -> None:
 
 def _policy(store: Store, facts: PolicyFacts, built: Built) -> None:
     for target in facts.targets:
-        if not _is_there(store, target):
+        if not is_there(store, target):
             mend = f"there is no {target}: make it, or name another"
             built.problems.append(f"spec.targetRefs: {mend}")
+    built.status = policy_status(store, facts)
     if facts.authorization is not None:
         built.values.append(facts.authorization)
 
 
-def _is_there(store: Store, target: ObjectKey) -> bool:
-    match target.kind:
-        case "Service":
-            return store.services.get(target.namespace, target.name) is not None
-        case "Gateway":
-            return store.gateways.get(target.namespace, target.name) is not None
-        case _:
-            return True  # a kind that is not read: nobody knows
-
-
 def _peer(store: Store, facts: PeerFacts, built: Built) -> None:
     namespace = facts.key.namespace
+    built.status = peer_status(store, facts)
     if facts.selector and namespace != store.settings.root_namespace:
         policy = policy_of(facts.peer, store.inherited_mode(namespace))
         if policy is not None:

@@ -142,6 +142,8 @@ class PolicyFacts:
     targets: tuple[ObjectKey, ...]
     authorization: Authorization | None
     problems: tuple[str, ...] = ()
+    has_unenforced: bool = False
+    """Whether it says more than node proxies can decide by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def read_policy(found: KubernetesObject, settings: Settings) -> PolicyFacts:
         mend = "is empty and selects every workload of the namespace: leave it out to say so"
         draft.problems.append(f"spec.selector: {mend}")
     problems = (*draft.problems, *_about_http(draft, rules))
-    return PolicyFacts(found.key, selector, (), authorization, problems)
+    return PolicyFacts(found.key, selector, (), authorization, problems, bool(draft.http))
 
 
 def _targets(found: KubernetesObject, spec: Part) -> tuple[ObjectKey, ...]:

@@ -113,6 +113,7 @@ class Store:
         self._services_by_selector = _Selectors[ServiceFacts]()
         self._policies_by_selector = _Selectors[PolicyFacts]()
         self._peers_by_selector = _Selectors[PeerFacts]()
+        self._policies_by_target: dict[ObjectKey, set[ObjectKey]] = {}
         self._pods_of_node: dict[str, set[ObjectKey]] = {}
         self._slices_of_pod: dict[tuple[str, str], dict[ObjectKey, SliceFacts]] = {}
         self._slices_of_service: dict[tuple[str, str], set[ObjectKey]] = {}
@@ -143,6 +144,8 @@ class Store:
                 self._slices_of_service.setdefault(of_service, set()).add(key)
             case PolicyFacts(key=key, selector=selector):
                 self.policies.put(facts)
+                for target in facts.targets:
+                    self._policies_by_target.setdefault(target, set()).add(key)
                 if facts.authorization is not None:
                     self._policies_by_selector.at(key.namespace).put(key.name, selector, facts)
             case PeerFacts(key=key, selector=selector):
@@ -186,6 +189,8 @@ class Store:
                 discard(self._slices_of_service, (key.namespace, facts.service), key)
             case PolicyFacts(key=key, selector=selector):
                 self.policies.drop(key)
+                for target in {*facts.targets}:
+                    discard(self._policies_by_target, target, key)
                 if facts.authorization is not None:
                     self._policies_by_selector.at(key.namespace).remove(key.name, selector)
             case PeerFacts(key=key, selector=selector):
@@ -240,6 +245,10 @@ class Store:
         """Policies that select a pod by its labels."""
         for namespace in {pod.key.namespace, self.settings.root_namespace}:
             yield from self._policies_by_selector.at(namespace).selecting(pod.labels)
+
+    def policies_targeting(self, target: ObjectKey) -> Iterable[ObjectKey]:
+        """Policies that name an object as what they are for."""
+        return self._policies_by_target.get(target, ())
 
     def peer_of(self, pod: PodFacts) -> PeerAuthentication | None:
         """The PeerAuthentication that selects a pod by its labels; of several, the oldest."""

@@ -37,6 +37,7 @@ def touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Obje
         yield key
         if key.kind == "Service":  # its waypoint may be another one
             yield from named(store, key)
+            yield from store.policies_targeting(key)
 
 
 def _touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
@@ -108,8 +109,6 @@ def _of_service(
     for found in store.slices_of_service(key.namespace, key.name):
         yield found
         yield from _of_slice(store.slices.get(found.namespace, found.name), None)
-    if old is None or new is None:
-        yield from _targeting(store, key)
     yield from (gateway.key for gateway in store.gateways.all() if _may_be_of(gateway, key))
 
 
@@ -161,10 +160,6 @@ def _pods_under(store: Store, namespace: str) -> Iterable[PodFacts]:
     return store.pods.all() if _is_root(store, namespace) else store.pods.of(namespace)
 
 
-def _targeting(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
-    yield from (policy.key for policy in store.policies.of(key.namespace) if key in policy.targets)
-
-
 # Places.
 
 
@@ -198,7 +193,7 @@ def _of_changed_gateway(
     if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
         yield from (pod.key for pod in store.pods.all())
     if old is None or new is None:
-        yield from _targeting(store, key)
+        yield from store.policies_targeting(key)
     if _for_account(old) or _for_account(new):
         yield from _around(store, key.namespace)
 
