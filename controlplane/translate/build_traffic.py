@@ -13,7 +13,7 @@ from mesh.model.kubernetes import ObjectKey
 from mesh.model.problems import FILTER_SOURCE
 from mesh.model.routes import FilterProgram
 
-MAX_SOURCE_LENGTH: Final = 256 * 1024
+MAX_SOURCE_OCTETS: Final = 128 * 1024
 
 
 def build_traffic(store: Store, facts: TrafficFacts, built: Built) -> None:
@@ -65,8 +65,8 @@ def _with_source(store: Store, facts: ProgramFacts) -> tuple[FilterProgram, str]
             problem = f"spec.python.configMapRef: {facts.config_map} has no {name!r}: put it there"
             return replace(program, problem=FILTER_SOURCE), problem
         program = replace(program, source=source)
-    if not program.source.strip() or len(program.source) > MAX_SOURCE_LENGTH:
-        mend = f"1 to {MAX_SOURCE_LENGTH} characters of Python, or a configMapRef with a name"
+    if not program.source.strip() or len(program.source.encode()) > MAX_SOURCE_OCTETS:
+        mend = f"1 to {MAX_SOURCE_OCTETS} octets of Python, or a configMapRef with a name"
         problem = f"spec.python: must be {mend}"
         return replace(program, source="", problem=FILTER_SOURCE), problem
     return program, ""

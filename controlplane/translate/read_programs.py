@@ -10,6 +10,7 @@ from mesh.model.routes import FilterProgram
 
 DEFAULT_BUDGET_MS: Final = 10
 MAX_BUDGET_MS: Final = 10_000
+MAX_CONFIG_LENGTH: Final = 32 * 1024
 DEFAULT_KEY: Final = "filter.py"
 _FAILURES: Final = {"Closed": False, "Open": True}
 
@@ -32,11 +33,14 @@ def read_program(found: KubernetesObject) -> ProgramFacts:
         if ref.text("name"):  # without any source it is a filter that fails, and says so
             config_map = ObjectKey("ConfigMap", found.key.namespace, ref.text("name"))
         name = ref.text("key", DEFAULT_KEY)
+    config = json.dumps(spec.at("config").body, sort_keys=True)
+    if len(config) > MAX_CONFIG_LENGTH:
+        raise spec.invalid("config", f"must be at most {MAX_CONFIG_LENGTH} characters as JSON")
     program = FilterProgram(
         namespace=found.key.namespace,
         name=found.key.name,
         source=source,
-        config=json.dumps(spec.body.get("config"), sort_keys=True),
+        config=config,
         budget_s=number_at(spec, "budgetMs", 1, MAX_BUDGET_MS, DEFAULT_BUDGET_MS) / 1000,
         fails_open=_FAILURES[failure],
     )

@@ -317,8 +317,8 @@ class FilterProgram:
     name: str
     source: str = ""
     """The module's text."""
-    config: str = "null"
-    """What it is set to: any JSON, as text."""
+    config: str = "{}"
+    """What it is set to: a mapping, as JSON."""
     budget_s: float = 0.01
     """How long one call of it may take."""
     fails_open: bool = False

@@ -233,7 +233,7 @@ def test_a_filter_has_its_source_here_or_in_a_config_map(
     [
         {},
         {"python": "  "},
-        {"python": "x" * (256 * 1024 + 1)},
+        {"python": "é" * (64 * 1024 + 1)},
         {"python": {"configMapRef": {"name": "nobody"}}},
         {"python": {"configMapRef": {"name": "texts", "key": "nothing"}}},
     ],
