@@ -12,6 +12,7 @@ from mesh.runtime.processes.supervisor import (
     raise_descriptor_limit,
 )
 from waypoint.config import Config
+from waypoint.listening import listen
 
 USAGE = """\
 usage: waypoint [proxy]    carry the traffic of what is bound to a Gateway (settings: environment)
@@ -46,6 +47,7 @@ def _print_version() -> int:
 def _proxy() -> int:
     try:
         config = Config.from_env(os.environ)
+        listen(config).close()  # what no worker could do is told before anything starts
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"waypoint: {problem}\n")

@@ -46,7 +46,7 @@ class Config:
     """Path or the token itself; empty means none. A path is read anew for each call."""
     secret_ttl_s: float
     crl_path: str
-    """A revocation list, or a folder of them; empty: nobody is revoked."""
+    """Revocation lists, PEM or DER; empty means that there are none."""
     state_dir: str
     """Where the last good state is kept; empty means nowhere."""
     workers: Workers

@@ -1,7 +1,9 @@
 """A waypoint in a town: real processes in the pod that is not captured, a real control plane."""
 
+import socket
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,6 @@ from mesh.model.workload import (
 )
 from mesh.proto.configuration_pb2 import Configuration as ConfigurationMessage
 from mesh.proto.workload_pb2 import Address
-from mesh.runtime.netns import inside
 from mesh.wire.configuration import (
     CONFIGURATION_TYPE,
     Configuration,
@@ -32,9 +33,10 @@ from mesh.wire.feed_codec import resource_name
 from mesh.wire.workload_api import address_resource
 from tests.control_plane import ControlPlane
 from tests.ztunnel.proxy import Proxy
-from tests.ztunnel.worker.town import MESH, OUTSIDE, Town, TownPod, network_address
+from tests.ztunnel.worker.town import MESH, OUTSIDE, SECONDS, Town, TownPod, network_address
 
 GATEWAY: Final = "edge"
+PLANE_PORT: Final = 15012
 VIP: Final = "10.80.0.250"
 """Of the waypoint itself; connections go to its pod."""
 IDENTITY: Final = Identity(MESH.trust_domain, "town", GATEWAY)
@@ -158,16 +160,45 @@ def offer(
 
 
 @contextmanager
+def plane_at(pod: TownPod, plane: ControlPlane) -> Iterator[None]:
+    """Let a pod reach the control plane at its own loopback.
+
+    The plane itself stays in the test's namespace: threads of gRPC's would keep whichever they
+    begin in, for all that gRPC does in this process.
+    """
+
+    def serve(accepted: socket.socket) -> None:
+        with socket.create_connection(("localhost", plane.port), SECONDS) as far:
+            for end in (accepted, far):
+                end.settimeout(None)
+            back = threading.Thread(target=_carry, args=(far, accepted), daemon=True)
+            back.start()
+            _carry(accepted, far)
+            back.join()
+
+    with pod.serving(PLANE_PORT, serve):
+        yield
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while octets := source.recv(65_536):
+            sink.sendall(octets)
+    except OSError:
+        pass
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
 def edge(place: Town, folder: Path, **environment: str) -> Iterator[Edge]:
     """Start a waypoint, with a state in which nothing is bound to it."""
     pod = place.pod(OUTSIDE)
     roots = folder / "roots.pem"
     roots.write_bytes(MESH.roots)
-    plane = ControlPlane(MESH)
-    offer(plane, [edge_workload(pod), edge_service()], [SELF])
-    with inside(pod.netns):
-        plane.start()
-    try:
+    with ControlPlane(MESH) as plane, plane_at(pod, plane):
+        offer(plane, [edge_workload(pod), edge_service()], [SELF])
         environ = {
             "NODE_NAME": "near",
             "POD_NAME": GATEWAY,
@@ -175,8 +206,8 @@ def edge(place: Town, folder: Path, **environment: str) -> Iterator[Edge]:
             "SERVICE_ACCOUNT": GATEWAY,
             "GATEWAY_NAME": GATEWAY,
             "INSTANCE_IP": pod.ip,
-            "XDS_ADDRESS": plane.address,
-            "CA_ADDRESS": plane.address,
+            "XDS_ADDRESS": f"https://localhost:{PLANE_PORT}",
+            "CA_ADDRESS": f"https://localhost:{PLANE_PORT}",
             "XDS_ROOT_CA": str(roots),
             "CA_ROOT_CA": str(roots),
             "AUTH_TOKEN": "token",
@@ -187,5 +218,3 @@ def edge(place: Town, folder: Path, **environment: str) -> Iterator[Edge]:
         }
         with Proxy(environ, pod.netns, "waypoint") as proxy:
             yield Edge(place, plane, environ, proxy)
-    finally:
-        plane.stop()

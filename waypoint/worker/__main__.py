@@ -15,7 +15,7 @@ from mesh.runtime import logs, tls
 from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.processes.orders import EXIT_OPERATOR
 from waypoint.config import Config
-from waypoint.worker.serving import listen
+from waypoint.listening import listen
 from waypoint.worker.worker import Worker
 
 WRONG_USE: Final = 2

@@ -3,12 +3,9 @@
 import socket
 from collections.abc import Callable
 
-from mesh.model.names import HBONE_PORT
-from mesh.runtime.worker import sockets
 from mesh.runtime.worker.accept import Acceptor
 from mesh.state.changes import Changes
 from mesh.wire.feed_answers import MetricRow
-from waypoint.config import Config
 from waypoint.worker.context import Context
 from waypoint.worker.flow import Flows
 from waypoint.worker.inbound import Inbound
@@ -17,15 +14,6 @@ from waypoint.worker.tcp import Tcp
 from waypoint.worker.upstream import Spawn, Upstreams
 
 MakeEngine = Callable[[Context, Upstreams], Engine]
-
-
-def listen(config: Config) -> socket.socket:
-    """A worker's listener: every address of its own namespace, shared with other workers.
-
-    Raises:
-        ListenFailedError: the port is taken by somebody else.
-    """
-    return sockets.listen(None, HBONE_PORT, ipv6=config.ipv6_enabled, prepare=sockets.share_port)
 
 
 class Serving:

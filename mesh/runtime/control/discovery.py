@@ -1,6 +1,7 @@
 """Discovery: what the control plane tells of the mesh, as it changes.
 
-1. A response is used as soon as it is there, and acknowledged when every worker decides by it.
+1. A response is used as soon as it is there, and acknowledged when every worker decides by it (at
+   the start: when it is known, until each type has been heard of).
 2. A resource that cannot be used is rejected alone; what we had under its name stays.
 3. When the stream ends, the state stays as it is, and a new stream asks for the changes since.
 """
@@ -209,7 +210,9 @@ class Discovery:
         )
         if self._client.is_synced and not self.is_current:
             self.become_current()
-        await self._applied(self._store.version)
+        # Until it is current, workers may keep what a predecessor of ours has fed them.
+        if self.is_current:
+            await self._applied(self._store.version)
         return answer
 
     async def _apply(
