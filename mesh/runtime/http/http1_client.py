@@ -9,7 +9,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mesh.errors import MeshError, UnavailableError
+from mesh.errors import MeshError
 from mesh.runtime.http.http1_asking import Asking, ClientExchange
 from mesh.runtime.http.link import Link, LinkUser
 from mesh.runtime.http.outlet import AtRoundEnd, Outlet
@@ -18,6 +18,7 @@ from mesh.runtime.http.stream import (
     ClientConnectionUser,
     ClientStream,
     Loss,
+    NoRoomError,
     ResponseUser,
 )
 from mesh.wire.http.messages import RequestHead
@@ -26,12 +27,6 @@ from mesh.wire.http1.events import ContentReceived, Event, MessageEnded, Respons
 from mesh.wire.http1.reading import ResponseReader
 
 LINGER_SECONDS: Final = 5.0
-
-
-class NoRoomError(UnavailableError):
-    """The connection takes no further request just now."""
-
-    code = "http_no_room"
 
 
 class Http1Client(ClientConnection, LinkUser, Asking):

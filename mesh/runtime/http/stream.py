@@ -9,6 +9,8 @@ hears the other. All calls are plain functions in the reactor's turn.
 2. Backpressure as on a link (`mesh.runtime.http.link`): the receiver credits what it is done with;
    the sender stops while `is_full`.
 3. After a 101 head, or a 2xx to CONNECT, body pieces are the other protocol's octets, both ways.
+   That holds after `end` and `finished`, too: what has ended by then is the request's own content.
+   The other protocol's octets have an end of their own, `finished` again.
 4. The connection frames: a head with `length` set is sent with that content-length, without it
    chunked (HTTP/1.1) or simply in DATA (HTTP/2).
 """
@@ -16,8 +18,14 @@ hears the other. All calls are plain functions in the reactor's turn.
 from abc import ABC, abstractmethod
 from enum import Enum
 
-from mesh.errors import MeshError
+from mesh.errors import MeshError, UnavailableError
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
+
+
+class NoRoomError(UnavailableError):
+    """The connection takes no further request just now."""
+
+    code = "http_no_room"
 
 
 class Loss(Enum):
@@ -138,6 +146,14 @@ class ServerConnection(ABC):
     __slots__ = ()
 
     @abstractmethod
+    def start(self) -> None:
+        """Read; requests that have come already are given out before this returns."""
+
+    @abstractmethod
+    def tick(self, now: float) -> None:
+        """Look after time (heads that do not end, silent peers); call it every few seconds."""
+
+    @abstractmethod
     def drain(self) -> None:
         """Take no new requests; close after the last answer."""
 
@@ -165,6 +181,14 @@ class ClientConnection(ABC):
 
     __slots__ = ()
 
+    @abstractmethod
+    def start(self) -> None:
+        """Begin to hear of the link."""
+
+    @abstractmethod
+    def tick(self, now: float) -> None:
+        """Look after time (silent peers); call it every few seconds."""
+
     @property
     @abstractmethod
     def room(self) -> int:
@@ -177,7 +201,12 @@ class ClientConnection(ABC):
 
     @abstractmethod
     def open(self, head: RequestHead, user: ResponseUser, *, end: bool) -> ClientStream:
-        """Send a request's head; `end`: it has no content. Only while there is `room`."""
+        """Send a request's head; `end`: it has no content. Only while there is `room`.
+
+        Raises:
+            NoRoomError: there is none.
+            MeshError: the head cannot be sent on this connection; nothing was.
+        """
 
     @abstractmethod
     def close(self) -> None:

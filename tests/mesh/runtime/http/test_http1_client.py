@@ -3,9 +3,9 @@
 import pytest
 
 from mesh.errors import MeshError
-from mesh.runtime.http.http1_client import LINGER_SECONDS, Http1Client, NoRoomError
+from mesh.runtime.http.http1_client import LINGER_SECONDS, Http1Client
 from mesh.runtime.http.link import LinkUser
-from mesh.runtime.http.stream import Loss
+from mesh.runtime.http.stream import Loss, NoRoomError
 from mesh.wire.http.messages import RequestHead
 from mesh.wire.http1.errors import FieldInjectionError
 from tests.mesh.runtime.http.memory_link import Wire
