@@ -7,6 +7,7 @@ from mesh.runtime.worker.resolve import Resolver
 from mesh.state.configurations import Configurations
 from mesh.state.world import World
 from waypoint.config import Config
+from waypoint.worker.flow import Flows
 from waypoint.worker.own import OwnWorkload
 
 
@@ -18,4 +19,6 @@ class Context(WorkerParts):
     world: World
     configurations: Configurations
     own: OwnWorkload
+    flows: Flows
+    """Connections that are passed through as they are."""
     resolver: Resolver

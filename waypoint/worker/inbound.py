@@ -5,13 +5,11 @@ The handshake needs a task; what comes by a tunnel does not.
 
 import logging
 import socket
-from typing import Final
 
 import trio
 
 from mesh.errors import MeshError
 from mesh.model.address import SocketAddress
-from mesh.model.workload import AppProtocol
 from mesh.observe.access_log import (
     REFUSED,
     ConnectionRecord,
@@ -29,14 +27,11 @@ from mesh.wire.http2.events import Headers
 from mesh.wire.http2.frames import Role
 from mesh.wire.http2.streams import Stream
 from waypoint.worker.context import Context
-from waypoint.worker.flow import Flow, Flows
+from waypoint.worker.flow import Flow
 from waypoint.worker.request import Request
 from waypoint.worker.seam import Engine
 from waypoint.worker.tcp import Tcp
 from waypoint.worker.upstream import Spawn
-
-PLAIN: Final = frozenset({AppProtocol.TCP, AppProtocol.TLS})
-"""Served without a look at what is said."""
 
 access_log = logging.getLogger("access")
 
@@ -44,12 +39,9 @@ access_log = logging.getLogger("access")
 class Inbound:
     """The HBONE server side of a worker."""
 
-    def __init__(
-        self, context: Context, flows: Flows, spawn: Spawn, tcp: Tcp, engine: Engine | None
-    ) -> None:
+    def __init__(self, context: Context, spawn: Spawn, tcp: Tcp, engine: Engine | None) -> None:
         """Serve tunnels; without an engine everything is TCP."""
         self._context = context
-        self._flows = flows
         self._spawn = spawn
         self._tcp = tcp
         self._engine = engine
@@ -133,7 +125,7 @@ class Inbound:
             destination_address=request.near,
             hbone_address=request.text(b":authority"),
         )
-        flow = Flow(context.metrics, self._flows, record, request.refuse)
+        flow = Flow(context.metrics, context.flows, record, request.refuse)
         with flow:
             destination = admit(
                 context.world,
@@ -145,7 +137,7 @@ class Inbound:
             if isinstance(destination, Refusal):
                 raise ConnectInvalidError(destination)
             engine = self._engine
-            if engine is None or destination.app_protocol in PLAIN:
+            if engine is None or not engine.takes(destination):
                 record.source = request.caller(context.world, context.config.network)
                 record.source_identity = request.peer
                 record.service = destination.service

@@ -1,4 +1,4 @@
-"""What a worker asks of the engine that serves HTTP."""
+"""What a worker asks of the engine that serves HTTP and routes."""
 
 from typing import Protocol
 
@@ -12,7 +12,13 @@ from mesh.wire.http2.streams import Stream
 
 
 class Engine(Protocol):
-    """Serves what speaks HTTP, or may. All calls are in the reactor's turn, or in a task's."""
+    """Serves what speaks HTTP, or may, and what has routes.
+
+    All calls are in the reactor's turn, or in a task's.
+    """
+
+    def takes(self, destination: Destination) -> bool:
+        """Whether it serves this port; what it leaves is TCP that nothing else concerns."""
 
     def serve(
         self,

@@ -7,7 +7,6 @@ from mesh.runtime.worker.accept import Acceptor
 from mesh.state.changes import Changes
 from mesh.wire.feed_answers import MetricRow
 from waypoint.worker.context import Context
-from waypoint.worker.flow import Flows
 from waypoint.worker.inbound import Inbound
 from waypoint.worker.seam import Engine
 from waypoint.worker.tcp import Tcp
@@ -40,9 +39,8 @@ class Serving:
         self._has_ended = False
         self._upstreams = Upstreams(context, spawn)
         self._engine = None if make_engine is None else make_engine(context, self._upstreams)
-        self.flows = Flows()
         tcp = Tcp(context, self._upstreams)
-        self._inbound = Inbound(context, self.flows, spawn, tcp, self._engine)
+        self._inbound = Inbound(context, spawn, tcp, self._engine)
 
     def begin(self) -> None:
         """Accept from now on. Twice is fine."""
@@ -90,14 +88,14 @@ class Serving:
 
         Cancellation: changes nothing.
         """
-        await self.flows.wait_empty()
+        await self._context.flows.wait_empty()
         if self._engine is not None:
             await self._engine.wait_empty()
 
     def close(self) -> None:
         """End every connection."""
         self.drain()
-        self.flows.stop()
+        self._context.flows.stop()
         if self._engine is not None:
             self._engine.close()
         self._upstreams.close()

@@ -53,6 +53,7 @@ from mesh.wire.feed_codec import Message
 from mesh.wire.http2.flow import WindowBudget
 from waypoint.config import Config
 from waypoint.worker.context import Context
+from waypoint.worker.flow import Flows
 from waypoint.worker.own import OwnWorkload
 from waypoint.worker.serving import MakeEngine, Serving
 
@@ -100,6 +101,7 @@ class Worker:
             world=self._world,
             configurations=Configurations(config.pod_namespace, config.gateway),
             own=OwnWorkload(self._world, config),
+            flows=Flows(),
             credentials=self._credentials,
             trust=Trust(self._credentials, revocations, metrics, vouch, time.time),
             deadlines=Deadlines(),
