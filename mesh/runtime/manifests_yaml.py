@@ -62,7 +62,10 @@ def documents(text: str) -> Iterator[Document]:
     """Each document with its number from 1; empty ones are left out but counted."""
     if text.lstrip()[:1] in ("{", "["):
         try:
-            yield Document(1, _checked(json.loads(text)))
+            value = _checked(json.loads(text))
+            if "\\u" in text:
+                json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            yield Document(1, value)
         except (ValueError, RecursionError):
             pass  # flow-style YAML perhaps: read it as that, which also gives the better message
         else:

@@ -102,3 +102,15 @@ def test_a_document_that_would_unfold_without_end_is_refused_without_unfolding()
 def test_garbage_gives_values_or_problems_and_never_an_error(text: str) -> None:
     for document in documents(text):
         assert document.number > 0
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\udc00\\ud800"])
+def test_half_of_a_surrogate_pair_is_no_text(escape: str) -> None:
+    [found] = documents(f'{{"a": "{escape}"}}')
+    assert found.value is None
+    assert "invalid Unicode" in found.problem
+
+
+def test_a_whole_surrogate_pair_is_the_character_that_it_means() -> None:
+    [found] = documents('{"a": "\\ud83c\\udf0a"}')
+    assert found.value == {"a": "\U0001f30a"}
