@@ -1,7 +1,7 @@
 """The server name that a TLS client asks for, read off its first message.
 
-RFC 8446 section 4.1.2, RFC 6066 section 3. Only looked at: the octets go on as they came. Reading is
-bounded; what is no ClientHello says so.
+RFC 8446 section 4.1.2, RFC 6066 section 3. Only looked at: the octets go on as they came. Reading
+is bounded; what is no ClientHello says so.
 """
 
 from typing import Final

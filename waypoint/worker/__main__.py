@@ -16,6 +16,7 @@ from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.processes.orders import EXIT_OPERATOR
 from waypoint.config import Config
 from waypoint.listening import listen
+from waypoint.worker.engine.engine import HttpEngine
 from waypoint.worker.worker import Worker
 
 WRONG_USE: Final = 2
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.set_threshold(YOUNG_OBJECTS, OLDER_ROUNDS, OLDEST_ROUNDS)
     gc.freeze()
-    trio.run(Worker(FeedChannel(int(arguments[1])), config, listener).run)
+    trio.run(Worker(FeedChannel(int(arguments[1])), config, listener, HttpEngine).run)
     logging.shutdown()
     return 0
 

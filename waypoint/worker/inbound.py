@@ -19,6 +19,7 @@ from mesh.observe.access_log import (
 )
 from mesh.routing.inbound import Refusal
 from mesh.routing.waypoint import admit
+from mesh.runtime.http.stream_link import StreamLink
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.worker.failures import ConnectInvalidError, code_of, describe
 from mesh.runtime.worker.secure import secure
@@ -137,7 +138,7 @@ class Inbound:
             if isinstance(destination, Refusal):
                 raise ConnectInvalidError(destination)
             engine = self._engine
-            if engine is None or not engine.takes(destination):
+            if engine is None or not engine.takes(destination, request.peer):
                 record.source = request.caller(context.world, context.config.network)
                 record.source_identity = request.peer
                 record.service = destination.service
@@ -146,4 +147,5 @@ class Inbound:
                 return
             request.accept()
             flow.pass_on()
-            engine.serve(destination, request.tunnel, request.stream, request.peer, request.far)
+            link = StreamLink(request.tunnel, request.stream, request.waiting)
+            engine.serve(destination, link, request.peer, request.far)

@@ -5,10 +5,9 @@ from typing import Protocol
 from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
 from mesh.routing.waypoint import Destination
-from mesh.runtime.http2_transport import Tunnel
+from mesh.runtime.http.link import Link
 from mesh.state.changes import Changes
 from mesh.wire.feed_answers import MetricRow
-from mesh.wire.http2.streams import Stream
 
 
 class Engine(Protocol):
@@ -17,23 +16,17 @@ class Engine(Protocol):
     All calls are in the reactor's turn, or in a task's.
     """
 
-    def takes(self, destination: Destination) -> bool:
-        """Whether it serves this port; what it leaves is TCP that nothing else concerns."""
+    def takes(self, destination: Destination, peer: Identity) -> bool:
+        """Whether it serves this port for this client; what it leaves is TCP without routes."""
 
     def serve(
-        self,
-        destination: Destination,
-        tunnel: Tunnel,
-        stream: Stream,
-        peer: Identity,
-        far: SocketAddress,
+        self, destination: Destination, link: Link, peer: Identity, far: SocketAddress
     ) -> None:
         """Serve a stream whose CONNECT was answered with 200.
 
         Args:
             destination: What was called.
-            tunnel: The client's.
-            stream: It; its handle is a WaitingStream that has kept what came.
+            link: The client's; nobody uses it yet.
             peer: Who calls.
             far: From where.
         """

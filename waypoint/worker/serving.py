@@ -12,7 +12,7 @@ from waypoint.worker.seam import Engine
 from waypoint.worker.tcp import Tcp
 from waypoint.worker.upstream import Spawn, Upstreams
 
-MakeEngine = Callable[[Context, Upstreams], Engine]
+MakeEngine = Callable[[Context, Upstreams, Spawn], Engine]
 
 
 class Serving:
@@ -38,7 +38,9 @@ class Serving:
         self._acceptor: Acceptor | None = None
         self._has_ended = False
         self._upstreams = Upstreams(context, spawn)
-        self._engine = None if make_engine is None else make_engine(context, self._upstreams)
+        self._engine = (
+            None if make_engine is None else make_engine(context, self._upstreams, spawn)
+        )
         tcp = Tcp(context, self._upstreams)
         self._inbound = Inbound(context, spawn, tcp, self._engine)
 

@@ -11,7 +11,7 @@ from waypoint.worker.engine.timers import Timer
 
 
 class AttemptOwner(ABC):
-    """Who sends a request, perhaps several times; a call that leaves something to do names its try."""
+    """Who sends a request, perhaps several times."""
 
     __slots__ = ()
 

@@ -26,7 +26,7 @@ from waypoint.worker.engine.pool import Means
 from waypoint.worker.engine.timers import Timers
 
 Answer = Callable[[Link, ServerConnectionUser, bool], ServerConnection]
-"""Makes the serving end on a link; whether it speaks HTTP/2."""
+"""Makes the serving end on a link, not started; whether it speaks HTTP/2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +74,8 @@ class Judge(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def judge(self, caller: Caller, called: Called, head: RequestHead) -> ExternalAuth | None:
-        """Let a request pass (None), or say who is to be asked first. May change the head.
+    def judge(self, caller: Caller, called: Called, head: RequestHead) -> tuple[ExternalAuth, ...]:
+        """Let a request pass, once those have agreed who are to be asked. May change the head.
 
         Raises:
             DeniedError: it may not pass.

@@ -73,11 +73,11 @@ class Target:
             self._pools[is_http2] = found
         return found
 
-    def sweep(self, elapsed_s: float) -> None:
+    def sweep(self, elapsed_s: float, now: float) -> None:
         """Close what nobody has used for so long."""
         for pool in self._pools:
             if pool is not None:
-                pool.sweep(elapsed_s)
+                pool.sweep(elapsed_s, now)
 
     def leave(self) -> None:
         """It is no endpoint any more, or reached otherwise."""
@@ -289,10 +289,10 @@ class Destination:
 
     # Ending.
 
-    def sweep(self, elapsed_s: float) -> None:
+    def sweep(self, elapsed_s: float, now: float) -> None:
         """Close what nobody has used for long."""
         for target in self._targets.values():
-            target.sweep(elapsed_s)
+            target.sweep(elapsed_s, now)
 
     def close(self) -> None:
         """Give up every connection."""

@@ -97,10 +97,10 @@ class Destinations:
         for (name, port), destination in self._held.items():
             destination.obey(self._limits(name, port))
 
-    def sweep(self, elapsed_s: float) -> None:
+    def sweep(self, elapsed_s: float, now: float) -> None:
         """Close what nobody has used for long; call it every so many seconds."""
         for key, destination in list(self._held.items()):
-            destination.sweep(elapsed_s)
+            destination.sweep(elapsed_s, now)
             if destination.is_deserted:
                 destination.close()
                 del self._held[key]

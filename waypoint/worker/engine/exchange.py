@@ -5,23 +5,29 @@
 2. Octets are credited to either side only when the other has room for them.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from mesh.errors import MeshError
-from mesh.routing.http.answers import grpc_error
+from mesh.model.routes import ExternalAuth
+from mesh.routing.http.answers import GRPC_OF_HTTP, grpc_error
 from mesh.routing.http.entries import Matched
 from mesh.routing.http.paths import normalise_path
 from mesh.routing.http.routes import ConnectionRoutes
 from mesh.runtime.http.stream import Loss, RequestUser, ServerStream
+from mesh.wire.external_auth import Permission
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
 from waypoint.worker.engine import heads, record
 from waypoint.worker.engine.attempt import Attempt
+from waypoint.worker.engine.authorizing import Questions
 from waypoint.worker.engine.body import Body
 from waypoint.worker.engine.context import Live, Peer
 from waypoint.worker.engine.failures import (
+    UNKNOWN,
     AnswerCutError,
     AnswerResetError,
     AnswerStalledError,
+    AuthorizerDeniedError,
     BodyStalledError,
     ClientGoneError,
     ConnectMethodError,
@@ -32,7 +38,7 @@ from waypoint.worker.engine.failures import (
     outcome_of,
 )
 from waypoint.worker.engine.mirror import MirrorCopy
-from waypoint.worker.engine.steering import Steered
+from waypoint.worker.engine.steering import Steered, is_answered_at_once
 from waypoint.worker.engine.tries import Tries
 
 SWITCHING: Final = 101
@@ -46,7 +52,9 @@ class Exchange(Tries, RequestUser, Live):
         "_is_quiet",
         "_is_upgraded",
         "_other_ended",
+        "_questions",
         "_silent_s",
+        "answer_fields",
         "began",
         "error",
         "grpc_status",
@@ -80,6 +88,9 @@ class Exchange(Tries, RequestUser, Live):
         self.response_octets = 0
         self._is_upgraded = False
         self._other_ended = False
+        self._questions: Questions | None = None
+        self.answer_fields: Fields = []
+        """What the client's answer gets beside what the endpoint says."""
         self._is_quiet = False
         self._silent_s = 0.0
 
@@ -107,9 +118,19 @@ class Exchange(Tries, RequestUser, Live):
         head.target = normalise_path(head.target, context.normalisation)
         heads.tell_caller(head, names, peer.told, peer.shown)
         self.request_id = heads.name_request(head.fields, names, context.random)
+        if context.judge is not None:
+            auths = context.judge.judge(peer.caller, peer.called, head)
+            if auths:
+                self._ask(auths, self._route)
+                return
         self._route()
 
+    def _ask(self, auths: tuple[ExternalAuth, ...], then: Callable[[], None]) -> None:
+        self._questions = Questions(self, auths, then)
+        self._questions.begin()
+
     def _route(self) -> None:
+        self._questions = None
         routes = self.peer.routes
         if routes is None:
             self.send(self.peer.destination, self.began)
@@ -118,10 +139,17 @@ class Exchange(Tries, RequestUser, Live):
         if matched is None:
             raise RouteMissingError
         self.matched, self.rule = matched, matched.rule
-        self._steer(matched)
+        auth = matched.rule.filters.external_auth
+        if auth is not None and not is_answered_at_once(matched.rule.filters, self.head):
+            self._ask((auth,), self._steer)
+        else:
+            self._steer()
 
-    def _steer(self, matched: Matched) -> None:
-        context = self.context
+    def _steer(self) -> None:
+        self._questions = None
+        context, matched = self.context, self.matched
+        if matched is None:
+            return
         steered = self.steered = Steered()
         steered.decide(context, self.head, matched, self.peer.called.port)
         if steered.answer is not None:
@@ -149,6 +177,10 @@ class Exchange(Tries, RequestUser, Live):
             for mirror in self.mirrors:
                 mirror.copy(piece)
             content.take(piece, None if attempt is None else attempt.stream)
+            if self._questions is not None:
+                self._questions.content_came()
+        except MeshError as error:
+            self.fail(error)
         except Exception as bug:  # noqa: BLE001 - rule 1
             self.failed_by(bug)
 
@@ -162,9 +194,13 @@ class Exchange(Tries, RequestUser, Live):
             for mirror in self.mirrors:
                 mirror.complete(trailers)
             content.complete(trailers, None if attempt is None else attempt.stream)
+            if self._questions is not None:
+                self._questions.content_came()
             if self._other_ended:
                 self.leave()
                 self._close(None)
+        except MeshError as error:
+            self.fail(error)
         except Exception as bug:  # noqa: BLE001 - rule 1
             self.failed_by(bug)
 
@@ -202,6 +238,8 @@ class Exchange(Tries, RequestUser, Live):
             self._note_grpc(head.fields)
         if self.steered is not None:
             self.steered.finish(self.context, attempt.target, head)
+        if self.answer_fields:
+            head.fields += self.answer_fields
         if status == SWITCHING:
             self._upgrade()
         self.stream.answer(head)
@@ -267,6 +305,20 @@ class Exchange(Tries, RequestUser, Live):
             stream.finish([])
         self._close(None)
 
+    def turn_away(self, permission: Permission) -> None:
+        """The external authoriser does not let it pass, and says what the client is told."""
+        self.error = AuthorizerDeniedError()
+        fields = [*permission.put, *permission.add]
+        if self.is_grpc:
+            number = GRPC_OF_HTTP.get(permission.status, UNKNOWN)
+            self.grpc_status = str(number)
+            head = grpc_error(number, permission.body.decode("utf-8", "replace"))
+            head.fields += [field for field in fields if not field[0].startswith(b"content-")]
+            self.reply(head)
+            return
+        head = ResponseHead(permission.status, fields, length=len(permission.body))
+        self.reply(head, permission.body)
+
     def fail(self, error: MeshError) -> None:
         """It has failed: with an answer, or if that has begun, without its end."""
         if self.is_closed:
@@ -321,6 +373,9 @@ class Exchange(Tries, RequestUser, Live):
         if self.is_closed:
             return
         self.error = self.error or error
+        if self._questions is not None:
+            self._questions.call_off()
+            self._questions = None
         for mirror in self.mirrors:
             mirror.abandon()
         self.settle()

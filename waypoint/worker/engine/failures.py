@@ -10,6 +10,7 @@ from typing import Final
 from mesh.errors import DeniedError, MeshError, PeerError, UnavailableError
 from mesh.routing.http.paths import PathInvalidError
 
+UNKNOWN: Final = 2
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14

@@ -51,7 +51,7 @@ class Opening(ABC):
 OpenLink = Callable[[Endpoint, OnLink, OnFailure], Opening]
 """Opens a link to an endpoint's port, and calls back once, perhaps at once."""
 Ask = Callable[[Link, ClientConnectionUser, bool], ClientConnection]
-"""Makes the asking end on a link; whether it speaks HTTP/2."""
+"""Makes the asking end on a link, not started; whether it speaks HTTP/2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,10 @@ class Pooled(ClientConnectionUser):
         connection = self._connection
         return connection is not None and connection.is_idle
 
-    def speak(self, connection: ClientConnection) -> None:
-        """This is the connection."""
+    def start(self, connection: ClientConnection) -> None:
+        """This is the connection: begin."""
         self._connection = connection
+        connection.start()
 
     def open(self, head: RequestHead, user: ResponseUser, *, end: bool) -> ClientStream:
         """Send a request; only while there is room."""
@@ -132,6 +133,11 @@ class Pooled(ClientConnectionUser):
             if not self._left:
                 self.is_retired = True
         return connection.open(head, user, end=end)
+
+    def tick(self, now: float) -> None:
+        """Look after time."""
+        if self._connection is not None:
+            self._connection.tick(now)
 
     def retire(self) -> None:
         """No new request; close as soon as nothing is on it."""
@@ -313,7 +319,7 @@ class Pool:
         del self._attempts[attempt]
         pooled = Pooled(self, self.load.traffic.max_requests_per_connection)
         self._all[pooled] = None
-        pooled.speak(self._means.ask(link, pooled, self._is_http2))
+        pooled.start(self._means.ask(link, pooled, self._is_http2))
         self.offer(pooled)
 
     def failed(self, attempt: _Attempt, error: MeshError) -> None:
@@ -347,13 +353,15 @@ class Pool:
             self._ready.remove(pooled)
         self._open_as_needed()
 
-    def sweep(self, elapsed_s: float) -> None:
+    def sweep(self, elapsed_s: float, now: float) -> None:
         """Close what has been idle for too long; called every so many seconds."""
         limit = self.load.traffic.idle_s
-        for pooled in [one for one in self._all if one.is_idle]:
-            pooled.idle_s += elapsed_s
-            if 0 < limit <= pooled.idle_s:
-                pooled.retire()
+        for pooled in list(self._all):
+            pooled.tick(now)
+            if pooled.is_idle:
+                pooled.idle_s += elapsed_s
+                if 0 < limit <= pooled.idle_s:
+                    pooled.retire()
 
     def shut(self) -> None:
         """The endpoint is not to be used any more, or the worker ends."""

@@ -1,11 +1,9 @@
 """A client's connection whose requests the engine serves."""
 
+from collections.abc import Callable
+
 from mesh.errors import MeshError
-from mesh.runtime.http.stream import (
-    RequestUser,
-    ServerConnectionUser,
-    ServerStream,
-)
+from mesh.runtime.http.stream import RequestUser, ServerConnectionUser, ServerStream
 from mesh.wire.http.messages import RequestHead
 from waypoint.worker.engine.context import Peer
 from waypoint.worker.engine.exchange import Exchange
@@ -14,11 +12,12 @@ from waypoint.worker.engine.exchange import Exchange
 class Requests(ServerConnectionUser):
     """Makes an exchange of each request."""
 
-    __slots__ = ("_peer",)
+    __slots__ = ("_on_close", "_peer")
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, on_close: Callable[["Requests"], None] | None = None) -> None:
         """Serve one client's calls of one destination."""
         self._peer = peer
+        self._on_close = on_close
 
     def request(self, stream: ServerStream, head: RequestHead, *, end: bool) -> RequestUser:
         """A request has come."""
@@ -27,4 +26,7 @@ class Requests(ServerConnectionUser):
         return exchange
 
     def closed(self, error: MeshError | None) -> None:
-        """Its requests have heard already."""
+        """The connection is gone; its requests have heard already."""
+        del error
+        if self._on_close is not None:
+            self._on_close(self)

@@ -172,3 +172,10 @@ def refuse_unless_possible(filters: Filters) -> None:
         raise RouteInvalidError(filters.problem)
     if filters.extensions:
         raise RouteInvalidError(EXTENSION_MISSING)
+
+
+def is_answered_at_once(filters: Filters, head: RequestHead) -> bool:
+    """Whether nobody has to be asked: it is a preflight, or cannot be obeyed anyway."""
+    if filters.problem or filters.extensions:
+        return True
+    return filters.cors is not None and preflight(filters.cors, head) is not None

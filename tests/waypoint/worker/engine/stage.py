@@ -140,15 +140,11 @@ class Stage:
 
     def ask(self, link: Link, user: ClientConnectionUser, is_http2: bool) -> ClientConnection:
         self.versions.append(is_http2)
-        http = Http1Client(link, user, self.round_end.append)
-        http.start()
-        return http
+        return Http1Client(link, user, self.round_end.append)
 
     def answer(self, link: Link, user: ServerConnectionUser, is_http2: bool) -> ServerConnection:
         assert not is_http2
-        http = Http1Server(link, user, self.round_end.append)
-        http.start()
-        return http
+        return Http1Server(link, user, self.round_end.append)
 
     # What a test does.
 
@@ -191,7 +187,7 @@ class Stage:
     def client(self, peer: Peer | None = None) -> Http1Client:
         """A client's connection."""
         wire = self.wire()
-        self.context.answer(wire.right, Requests(peer or self.peer()), False)
+        self.context.answer(wire.right, Requests(peer or self.peer()), False).start()
         http = Http1Client(wire.left, Connection(), self.round_end.append)
         http.start()
         return http

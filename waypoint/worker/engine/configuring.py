@@ -1,0 +1,48 @@
+"""What the control plane tells a waypoint, put in force."""
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+from mesh.errors import ConfigError
+from mesh.model.routes import Filters, Route, RouteRule, ServiceTraffic
+from mesh.state.configurations import Configurations
+from waypoint.worker.engine.context import Context
+
+ROUTE_UNREADABLE: Final = "http_route_unreadable"
+"""A route that this waypoint cannot make sense of: whatever it is for is answered with 500."""
+
+log = logging.getLogger(__name__)
+
+
+def configure(context: Context, configurations: Configurations, names: frozenset[str]) -> None:
+    """Put in force what has come, changed or gone.
+
+    A route that cannot be read here is not passed over: its requests fail, by its own code.
+    """
+    limits_changed = False
+    for name in names:
+        value = configurations.values.get(name)
+        limits_changed = limits_changed or name.startswith("ServiceTraffic/")
+        if isinstance(value, Route):
+            _put(context, name, value)
+        else:
+            context.routes.remove(name)
+    context.routes_version += 1
+    own = configurations.waypoint
+    if own is not None:
+        context.waypoint = own
+    if limits_changed:
+        found = (
+            each for each in configurations.values.values() if isinstance(each, ServiceTraffic)
+        )
+        context.destinations.obey({(each.service, each.port): each for each in found})
+
+
+def _put(context: Context, name: str, route: Route) -> None:
+    try:
+        context.routes.put(name, route)
+    except ConfigError as error:
+        log.error("route %s/%s: %s", route.namespace, route.name, error, extra={"code": error.code})  # noqa: TRY400 - it says what is wrong; no trace says more
+        broken = RouteRule(filters=Filters(problem=ROUTE_UNREADABLE))
+        context.routes.put(name, replace(route, rules=(broken,)))
