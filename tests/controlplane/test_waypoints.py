@@ -19,13 +19,14 @@ from controlplane.callers import (
 from controlplane.pods import Pods, pods_of
 from controlplane.tokens import Subject
 from mesh.model.fields import Json
-from mesh.model.kubernetes import KubernetesObject
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.routes import Route, Waypoint
 from mesh.runtime.grpc_bridge.client import GrpcFailedError
+from mesh.runtime.manifests import ManifestFolder
 from mesh.wire.configuration import CONFIGURATION_TYPE, configuration_from_bytes
 from mesh.wire.discovery_catalogue import ADDRESS_TYPE
 from mesh.wire.discovery_server import ClientNode
-from tests.controlplane.running import Control, Talk, control, pod
+from tests.controlplane.running import Control, Talk, control, pod, until
 
 LABEL = "gateway.networking.k8s.io/gateway-name"
 ADMISSION = Admission(
@@ -191,3 +192,39 @@ async def test_a_waypoint_is_sent_away_with_its_gateway(tmp_path: Path) -> None:
             plane.write("way", labelled("way-1", "way"))
             with pytest.raises(GrpcFailedError, match="UNAUTHENTICATED"):
                 await talk.next()
+
+
+async def test_a_route_says_what_became_of_it_beside_what_others_say(tmp_path: Path) -> None:
+    theirs: dict[str, Json] = {
+        "parentRef": {"name": "their-gateway"},
+        "controllerName": "example.com/other",
+        "conditions": [],
+    }
+    one = route("one", "/one")
+    one["metadata"] = {"name": "one", "namespace": "shop", "generation": 7}
+    one["status"] = {"parents": [theirs]}
+    async with control(tmp_path) as plane:
+        plane.write("routes", SERVICE, one)
+        found: list[Json] = []
+
+        async def is_said() -> bool:
+            objects = ManifestFolder(plane.manifests).read().objects
+            parents = objects[ObjectKey("HTTPRoute", "shop", "one")].get("status", "parents")
+            found[:] = parents if isinstance(parents, list) else []
+            return len(found) == 2
+
+        await until(is_said)
+
+    assert found[0] == theirs
+    ours = found[1]
+    assert isinstance(ours, dict)
+    assert ours["controllerName"] == "sluice.dev/gateway-controller"
+    assert ours["parentRef"] == {"group": "", "kind": "Service", "name": "web"}
+    said = ours["conditions"]
+    assert isinstance(said, list)
+    conditions = [each for each in said if isinstance(each, dict)]
+    assert [(c["type"], c["status"], c["observedGeneration"]) for c in conditions] == [
+        ("Accepted", "True", 7),
+        ("ResolvedRefs", "True", 7),
+        ("sluice.dev/WaypointMissing", "True", 7),
+    ]
