@@ -6,7 +6,7 @@ from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject
 from mesh.model.policy import Authorization
 from mesh.model.workload import Service, Workload
-from mesh.wire.configuration import Configuration, configuration_name
+from mesh.wire.configuration_values import Configuration, configuration_name
 
 
 @dataclass(frozen=True, slots=True)

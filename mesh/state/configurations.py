@@ -7,7 +7,7 @@ version removes goes with its last part.
 from collections.abc import Mapping
 
 from mesh.model.routes import Waypoint
-from mesh.wire.configuration import Configuration, configuration_from_bytes
+from mesh.wire.configuration_values import Configuration, configuration_of
 from mesh.wire.feed import StateDelta
 
 
@@ -37,7 +37,7 @@ class Configurations:
         """Take one part of a version; returns the names of what came, changed or went.
 
         Raises:
-            ResourceInvalidError: octets that the control process should not have let through; what
+            ValueUnreadableError: octets that the control process should not have let through; what
                 stood before them in the part counts.
         """
         if delta.reset or delta.version != self._version:
@@ -50,7 +50,7 @@ class Configurations:
             self._removed.pop(one.key, None)
             if self._kept is not None:
                 self._kept.add(one.key)
-            value = configuration_from_bytes(one.octets, one.key)
+            value = configuration_of(one.kind, one.octets)
             if self._values.get(one.key) != value:
                 self._values[one.key] = value
                 changed.add(one.key)

@@ -29,13 +29,14 @@ class PodInfo:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """A resource of a waypoint's configuration as discovery gave it (mesh/wire/configuration.py).
+    """A resource of a waypoint's configuration, as mesh/wire/configuration_values.py writes it.
 
     It travels as octets: one encoding of routes is enough.
     """
 
     key: str
     """Its name in discovery."""
+    kind: str
     octets: bytes
 
 

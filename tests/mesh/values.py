@@ -180,7 +180,7 @@ POLICIES = st.builds(
 IDENTITIES = st.builds(Identity, WORD, WORD, WORD)
 PODS = st.builds(PodInfo, TEXT, TEXT, TEXT, TEXT)
 WHOLE = st.integers(0, 2**60)
-CONFIGURED = st.builds(Configured, TEXT, st.binary(max_size=50))
+CONFIGURED = st.builds(Configured, TEXT, TEXT, st.binary(max_size=50))
 DELTAS = st.builds(
     StateDelta,
     WHOLE,

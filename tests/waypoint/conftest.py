@@ -1,4 +1,4 @@
-"""One town and one waypoint for all tests that leave them whole."""
+"""One town for all tests of waypoints, and one waypoint for the tests of a file."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ def place() -> Iterator[Town]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(place: Town, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     with edge(place, tmp_path_factory.mktemp("edge")) as running:
         running.proxy.wait_ready()

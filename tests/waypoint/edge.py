@@ -24,10 +24,9 @@ from mesh.proto.configuration_pb2 import Configuration as ConfigurationMessage
 from mesh.proto.workload_pb2 import Address
 from mesh.wire.configuration import (
     CONFIGURATION_TYPE,
-    Configuration,
-    configuration_name,
     configuration_to_bytes,
 )
+from mesh.wire.configuration_values import Configuration, configuration_name
 from mesh.wire.discovery_client import ADDRESS_TYPE
 from mesh.wire.feed_codec import resource_name
 from mesh.wire.workload_api import address_resource

@@ -24,7 +24,7 @@ ROUTE = Route(
     kind=RouteKind.TCP,
     namespace="town",
     name="bread",
-    parents=(Attachment("town/bread.town.svc.cluster.local"),),
+    parents=(Attachment("town/nobody.town.svc.cluster.local"),),
 )
 
 

@@ -30,11 +30,11 @@ from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.control.workers import LinkT, Workers
 from mesh.runtime.http_server import Request, Response, text
 from mesh.runtime.processes.orders import Quit
-from mesh.wire.configuration import (
+from mesh.wire.configuration_values import (
     Configuration,
-    configuration_from_bytes,
     configuration_json,
     configuration_name,
+    configuration_of,
 )
 from mesh.wire.feed import Configured, SetLogLevel
 
@@ -216,7 +216,7 @@ async def state_json(store: Store) -> dict[str, Json]:
             case Authorization():
                 policies.append(resource)
             case Configured():
-                configuration.append(configuration_from_bytes(resource.octets, resource.key))
+                configuration.append(configuration_of(resource.kind, resource.octets))
     workloads.sort(key=lambda one: one.uid)
     services.sort(key=lambda one: one.key)
     policies.sort(key=lambda one: one.key)

@@ -22,6 +22,7 @@ from mesh.runtime.control.retries import Retries
 from mesh.runtime.control.store import Store
 from mesh.runtime.grpc_bridge.client import GrpcFailedError, GrpcStream, Method
 from mesh.wire.configuration import CONFIGURATION_TYPE, configuration_from_bytes
+from mesh.wire.configuration_values import configuration_fields
 from mesh.wire.discovery_client import (
     ADDRESS_TYPE,
     AUTHORIZATION_TYPE,
@@ -52,8 +53,8 @@ log = logging.getLogger(__name__)
 
 
 def _configured(octets: bytes, name: str) -> Configured:
-    configuration_from_bytes(octets, name)  # nothing that a worker could not read
-    return Configured(name, octets)
+    value = configuration_from_bytes(octets, name)  # nothing that a worker could not read
+    return Configured(name, *configuration_fields(value))
 
 
 READERS: Final[Mapping[str, Callable[[bytes, str], Resource]]] = {

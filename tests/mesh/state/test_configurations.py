@@ -5,7 +5,11 @@ import pytest
 from mesh.errors import MeshError
 from mesh.model.routes import ServiceTraffic, Waypoint
 from mesh.state.configurations import Configurations
-from mesh.wire.configuration import Configuration, configuration_name, configuration_to_bytes
+from mesh.wire.configuration_values import (
+    Configuration,
+    configuration_fields,
+    configuration_name,
+)
 from mesh.wire.feed import Configured, StateDelta
 
 EDGE = Waypoint(namespace="shop", name="edge")
@@ -15,7 +19,7 @@ CAKE = ServiceTraffic(namespace="shop", name="cake", service="shop/cake.shop")
 
 def carried(*values: Configuration) -> tuple[Configured, ...]:
     return tuple(
-        Configured(configuration_name(value), configuration_to_bytes(value)) for value in values
+        Configured(configuration_name(value), *configuration_fields(value)) for value in values
     )
 
 
@@ -72,5 +76,7 @@ def test_after_a_reset_only_what_was_named_again_is_left() -> None:
 def test_octets_that_are_no_configuration_are_an_error_of_ours() -> None:
     kept = held()
     with pytest.raises(MeshError):
-        kept.apply(StateDelta(2, last=True, configuration=(Configured("Route/x", b"\xff"),)))
+        kept.apply(
+            StateDelta(2, last=True, configuration=(Configured("Route/x", "Route", b"\xff"),))
+        )
     assert kept.waypoint == EDGE

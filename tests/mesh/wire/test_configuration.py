@@ -25,12 +25,11 @@ from mesh.model.routes import (
     Waypoint,
 )
 from mesh.proto import configuration_pb2
-from mesh.wire.configuration import (
+from mesh.wire.configuration import configuration_from_bytes, configuration_to_bytes
+from mesh.wire.configuration_values import (
     Configuration,
-    configuration_from_bytes,
     configuration_json,
     configuration_name,
-    configuration_to_bytes,
 )
 from mesh.wire.pack import pack, unpack
 from mesh.wire.workload_fields import ResourceInvalidError

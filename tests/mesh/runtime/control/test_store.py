@@ -160,7 +160,7 @@ def test_steps_and_everything_lead_to_the_same_state(
 def test_a_waypoints_configuration_is_fed_in_versions_like_the_rest() -> None:
     store = Store(before=100, types=WAYPOINT_TYPES)
     store.apply(ADDRESS_TYPE, named(workload("a")), ())
-    routes = (Configured("Route/a", b"1"), Configured("Route/b", b"1"))
+    routes = (Configured("Route/a", "Route", b"1"), Configured("Route/b", "Route", b"1"))
     store.apply(CONFIGURATION_TYPE, named(*routes), ())
     store.begin()
     whole = [decode(packet) for packets in store.everything().packets() for packet in packets]
@@ -170,7 +170,9 @@ def test_a_waypoints_configuration_is_fed_in_versions_like_the_rest() -> None:
         if isinstance(part, StateDelta)
     ]
     assert [kind for kind in kinds if kind] == ["configuration", "workloads"]
-    changed = store.apply(CONFIGURATION_TYPE, named(Configured("Route/a", b"2")), ("Route/b",))
-    assert changed.configuration == (Configured("Route/a", b"2"),)
+    changed = store.apply(
+        CONFIGURATION_TYPE, named(Configured("Route/a", "Route", b"2")), ("Route/b",)
+    )
+    assert changed.configuration == (Configured("Route/a", "Route", b"2"),)
     assert changed.removed_configuration == ("Route/b",)
     assert (changed.removed_addresses, changed.removed_policies) == ((), ())
