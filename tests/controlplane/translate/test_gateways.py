@@ -36,11 +36,10 @@ status: {podIPs: [{ip: 10.0.0.7}], conditions: [{type: Ready, status: "True"}]}
 """
 
 
-def translate(*texts: str, **settings: str) -> Translation:
+def translate(*texts: str, discovery_url: str = "") -> Translation:
     found = [one for text in texts for one in parse(text, "test")[0]]
-    return Translator(Settings(root_certificate="PEM", **settings)).update(
-        {one.key: one for one in found}
-    )
+    settings = Settings(root_certificate="PEM", discovery_url=discovery_url)
+    return Translator(settings).update({one.key: one for one in found})
 
 
 def status(translation: Translation, key: ObjectKey = KEY) -> Part:
@@ -271,7 +270,7 @@ def test_the_listener_says_which_routes_it_takes() -> None:
 
 
 def bad_specs() -> Iterator[tuple[str, str]]:
-    hbone: Json = {"name": "m", "port": 15008, "protocol": "HBONE"}
+    hbone: dict[str, Json] = {"name": "m", "port": 15008, "protocol": "HBONE"}
     yield with_spec(listeners=[]), "ListenersNotValid"
     yield with_spec(listeners=[hbone, {**hbone, "name": "n", "port": 80}]), "ListenersNotValid"
     yield with_spec(listeners=[{**hbone, "protocol": "HTTP"}]), "ListenersNotValid"

@@ -41,3 +41,15 @@ def client(node: str, acked: int, *, connected: bool = True, rejected: str = "")
 )
 def test_what_is_missing_is_named(said: dict[str, Json], missing: list[str]) -> None:
     assert [*unacknowledged(said, NODES, (), 7)] == missing
+
+
+def test_a_waypoint_is_waited_for_by_its_pod_beside_the_proxy_of_its_node() -> None:
+    proxy = {**client("node-1", 7), "kind": "ztunnel", "pod": "istio-system/ztunnel-node-1"}
+    waypoint = {**client("node-1", 6), "kind": "waypoint", "pod": "shop/way-1"}
+
+    said = page(7, proxy, waypoint)
+    missing = [*unacknowledged(said, ("node-1",), ("shop/way-1", "shop/way-2"), 7)]
+    assert missing == [
+        "shop/way-1: to acknowledge",
+        "shop/way-2: to be connected to the control plane",
+    ]
