@@ -94,7 +94,9 @@ class RequestPolicy:
     name: str
     action: RequestAction
     targets: tuple[Attachment, ...] = ()
-    """Services; none: everything that the waypoint serves."""
+    """Services that it is for."""
+    waypoints: tuple[str, ...] = ()
+    """`namespace/name` of Gateways: it is for everything that they serve."""
     rules: tuple[RequestRule, ...] = ()
     provider: ExternalAuth | None = None
     dry_run: bool = False
@@ -126,7 +128,7 @@ class TokenRule:
     keys: str = ""
     """A JSON Web Key Set (RFC 7517)."""
     keys_uri: str = ""
-    """Where the keys are, when they are not given."""
+    """Where the keys are, when they are not given: plain HTTP, by a service of the mesh."""
     places: tuple[TokenPlace, ...] = (
         TokenPlace(header="authorization", prefix="Bearer "),
         TokenPlace(parameter="access_token"),
@@ -147,7 +149,12 @@ class TokenPolicy:
     namespace: str
     name: str
     targets: tuple[Attachment, ...] = ()
+    """Services that it is for."""
+    waypoints: tuple[str, ...] = ()
+    """`namespace/name` of Gateways: it is for everything that they serve."""
     rules: tuple[TokenRule, ...] = ()
+    problem: str = ""
+    """It says something that cannot be enforced: nothing passes."""
 
     @property
     def key(self) -> str:

@@ -150,6 +150,16 @@ class ExternalAuth:
     max_body_octets: int = 0
     timeout_s: float = 10.0
     fails_open: bool = False
+    added_headers: tuple[tuple[str, str], ...] = ()
+    """Fields of the question beside the request's own, with HTTP."""
+    denial_headers: tuple[str, ...] = ()
+    """Names of a refusal that the client gets, with HTTP; none: all."""
+    answer_headers: tuple[str, ...] = ()
+    """Names of the answer that the client's answer gets when it agrees, with HTTP."""
+    sends_partial_body: bool = False
+    """Whether it sees the beginning of a body that is larger; else such a request is refused."""
+    error_status: int = 403
+    """Of the answer when it says nothing usable."""
     problem: str = ""
     """Why it cannot be asked, then every request is refused."""
 
@@ -279,6 +289,9 @@ class Waypoint:
     """Whether requests get `x-forwarded-client-cert`."""
     account: str = ""
     """The service account that it runs as itself."""
+    path_normalisation: str = "BASE"
+    """How far requests' paths are brought to one spelling: NONE, BASE, MERGE_SLASHES,
+    DECODE_AND_MERGE_SLASHES (Istio's `pathNormalization`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

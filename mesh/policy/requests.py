@@ -6,10 +6,12 @@
 3. What only requests have is unknown on a connection that is not HTTP: there a DENY or CUSTOM that
    asks for it counts as met, and an ALLOW as not met (unknown is closed).
 4. AUDIT policies and dry-run ones decide nothing: the verdict tells which of them matched.
+5. A path that a server may read otherwise is judged in each spelling: a policy that refuses matches
+   if it matches one of them, one that allows only if it matches all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mesh.model.address import Ip
@@ -56,6 +58,8 @@ class RequestFacts:
     method: str = ""
     path: str = ""
     """Without the query, normalised as the mesh says."""
+    spellings: tuple[str, ...] = ()
+    """Other paths that a server may take it for (`mesh.routing.http.paths.spellings`)."""
     fields: Fields | None = None
     claims: Mapping[str, Claim] | None = None
     """Of the valid token; None without one."""
@@ -134,10 +138,21 @@ def _met(policy: RequestPolicy, facts: RequestFacts) -> tuple[bool, int | None]:
     if policy.problem:
         # What it says is not known in full: it may refuse everything, and can allow nothing.
         return closes, None
+    found = _matching_rule(policy, facts, unknown=closes)
+    if not facts.spellings or (found is None) is (policy.action is RequestAction.ALLOW):
+        return found is not None, found
+    for path in facts.spellings:
+        other = _matching_rule(policy, replace(facts, path=path), unknown=closes)
+        if (other is None) is (policy.action is RequestAction.ALLOW):
+            return other is not None, other
+    return found is not None, found
+
+
+def _matching_rule(policy: RequestPolicy, facts: RequestFacts, *, unknown: bool) -> int | None:
     for number, rule in enumerate(policy.rules):
-        if rule_matches(rule, facts, unknown=closes):
-            return True, number
-    return False, None
+        if rule_matches(rule, facts, unknown=unknown):
+            return number
+    return None
 
 
 def rule_matches(rule: RequestRule, facts: RequestFacts, *, unknown: bool) -> bool:

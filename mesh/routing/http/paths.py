@@ -28,6 +28,7 @@ _REFUSED: Final = re.compile(rb"%00|[\x00-\x20\x7f#]")
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})|[%\x80-\xff]")
 _SLASH_ESCAPE: Final = re.compile(rb"%(?:2[Ff]|5[Cc])")
 _SLASHES: Final = re.compile(rb"//+")
+_PARAMETERS: Final = re.compile(rb"(?:;|%3[Bb])[^/]*")
 _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
@@ -70,6 +71,19 @@ def normalise_path(target: bytes, how: PathNormalisation = PathNormalisation.BAS
     if how is PathNormalisation.NONE:
         return target
     return _normalised(path, how) + mark + query
+
+
+def spellings(path: bytes) -> tuple[bytes, ...]:
+    """Other paths that a server may take a path (without query) for, when it decodes more than we.
+
+    Slashes that are escaped or doubled, and parameters of elements (`;x`, RFC 3986 section 3.3).
+    """
+    if _ORDINARY.match(path) and not any(odd in path for odd in (b"//", b"/.", b";")):
+        return ()
+    how = PathNormalisation.DECODE_AND_MERGE_SLASHES
+    merged = _normalised(path, how)
+    bare = _normalised(_PARAMETERS.sub(b"", _SLASH_ESCAPE.sub(b"/", path)), how)
+    return tuple(each for each in dict.fromkeys((merged, bare)) if each != path)
 
 
 def _normalised(path: bytes, how: PathNormalisation) -> bytes:

@@ -260,3 +260,17 @@ def test_what_a_connection_cannot_tell_closes_it() -> None:
     elsewhere = replace(CONNECTION, peer=Identity("cluster.local", "yard", "x"))
     assert judge_request([policy("d", rule)], elsewhere).allowed
     assert judge_request([custom(rule)], CONNECTION).ask == (PROVIDER,)
+
+
+def test_a_path_is_judged_in_each_of_its_spellings() -> None:
+    odd = replace(GET_CART, path="/public/..;/admin", spellings=("/admin",))
+    admin = RequestRule(operations=((when(Attribute.PATH, is_("/admin")),),))
+    public = RequestRule(operations=((when(Attribute.PATH, begins("/public/")),),))
+    both = RequestRule(operations=((when(Attribute.PATH, begins("/")),),))
+    assert judge_request([policy("d", admin)], odd).code == "policy_denied"
+    assert judge_request([policy("d", public)], odd).code == "policy_denied"
+    assert judge_request([policy("a", public, action=ALLOW)], odd).code == "policy_not_allowed"
+    assert judge_request([policy("a", admin, action=ALLOW)], odd).code == "policy_not_allowed"
+    assert judge_request([policy("a", public, admin, action=ALLOW)], odd).allowed
+    assert judge_request([policy("a", both, action=ALLOW)], odd).allowed
+    assert judge_request([custom(admin)], odd).ask == (PROVIDER,)

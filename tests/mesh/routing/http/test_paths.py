@@ -2,7 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.routing.http.paths import PathInvalidError, PathNormalisation, normalise_path
+from mesh.routing.http.paths import (
+    PathInvalidError,
+    PathNormalisation,
+    normalise_path,
+    spellings,
+)
 
 NONE, BASE, MERGE, DECODE = PathNormalisation
 
@@ -86,3 +91,24 @@ def test_normalising_again_changes_nothing_and_leaves_no_way_up(path: str) -> No
         if how >= DECODE:
             assert b"%2F" not in once
             assert b"%5C" not in once
+
+
+@pytest.mark.parametrize(
+    ("path", "others"),
+    [
+        (b"/admin", ()),
+        (b"//admin", (b"/admin",)),
+        (b"/admin;x=1", (b"/admin",)),
+        (b"/admin%3Bx", (b"/admin",)),
+        (b"/a/..;/admin", (b"/admin",)),
+        (b"/a%2F..%2Fadmin", (b"/admin",)),
+        (b"/a%5Cadmin;y", (b"/a/admin;y", b"/a/admin")),
+        (b"/a/../%61dmin", (b"/admin",)),
+        (b"/a%20b", ()),
+        (b"*", ()),
+    ],
+)
+def test_a_path_that_servers_may_read_otherwise_has_other_spellings(
+    path: bytes, others: tuple[bytes, ...]
+) -> None:
+    assert spellings(path) == others
