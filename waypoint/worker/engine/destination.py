@@ -136,9 +136,6 @@ class Destination:
         self._next = 0
         self._is_stale = True
 
-    def __len__(self) -> int:
-        return len(self._targets)
-
     @property
     def targets(self) -> list[Target]:
         """All endpoints that are known here."""

@@ -40,12 +40,12 @@ class Destinations:
     def of_service(self, service: str, port: int) -> Destination:
         """A service's port; there may be no endpoints, and no such service."""
         found = self._held.get((service, port))
-        return found or self._make(service, port, self._find_service)
+        return self._make(service, port, self._find_service) if found is None else found
 
     def of_workload(self, uid: str, port: int) -> Destination:
         """A workload's own port."""
         found = self._held.get((uid, port))
-        return found or self._make(uid, port, self._find_workload)
+        return self._make(uid, port, self._find_workload) if found is None else found
 
     def _make(self, name: str, port: int, find: Callable[[str, int], Found]) -> Destination:
         destination = Destination(

@@ -251,14 +251,6 @@ class Pool:
         self._attempts: dict[_Attempt, None] = {}
         self._is_shut = False
 
-    def __len__(self) -> int:
-        return len(self._all)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it holds nothing and is asked for nothing."""
-        return not (self._all or self._waiting or self._attempts)
-
     # Asking.
 
     def take(self) -> Pooled | None:

@@ -104,11 +104,6 @@ class Stage:
     # What the engine uses.
 
     def open_link(
-        on_link: Callable[[Link], None], on_failure: Callable[[MeshError], None]
-    ) -> Opening:
-        return self.open_link(endpoint, on_link, on_failure)
-
-    def open_link(
         self,
         endpoint: Endpoint,
         on_link: Callable[[Link], None],

@@ -108,6 +108,13 @@ def test_an_idle_connection_is_closed_in_time() -> None:
     assert destinations.of_service(WEB, 80).load.connections == 0
 
 
+def test_a_destination_is_the_same_one_each_time_even_without_endpoints() -> None:
+    stage = Stage(web())
+    destinations = stage.context.destinations
+    assert destinations.of_service(WEB, 80) is destinations.of_service(WEB, 80)
+    assert destinations.of_workload("u", 80) is destinations.of_workload("u", 80)
+
+
 def test_a_service_that_is_gone_is_forgotten() -> None:
     stage = Stage(web(), endpoint("a"))
     stage.get()
