@@ -5,19 +5,15 @@ wants changed are not: then the answer is unusable, and so a refusal.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from mesh.errors import PeerError
 from mesh.model.address import SocketAddress, format_ip
 from mesh.model.identity import Identity
 from mesh.proto import external_auth_pb2 as messages
-from mesh.wire.http.messages import Fields, RequestHead
+from mesh.wire.authorizer import AuthorizerAnswerInvalidError, Permission, Question
 
-METHOD: Final = b"/envoy.service.auth.v3.Authorization/Check"
-MAX_ANSWER_OCTETS: Final = 64 * 1024
 OK: Final = 0
 FORBIDDEN: Final = 403
 _PREFIX_OCTETS: Final = 5
@@ -36,50 +32,6 @@ _NOT_ITS_OWN: Final = frozenset(
     )
 )
 """Fields of the connection and of framing: whatever an authoriser says of them does not count."""
-
-
-class AuthorizerAnswerInvalidError(PeerError):
-    """An external authoriser's answer that cannot be used."""
-
-    code = "external_auth_answer_invalid"
-
-    def __init__(self, what: str) -> None:
-        """Say what is wrong."""
-        super().__init__(f"the authoriser's answer: {what}")
-        self.what = what
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A request that somebody else is asked about."""
-
-    head: RequestHead
-    request_id: bytes
-    names: tuple[str, ...]
-    """Of the fields that are shown; none: all."""
-    body: bytes
-    moment: float
-    """Seconds since the epoch."""
-    source: SocketAddress
-    source_identity: Identity | None
-    destination: SocketAddress | None
-    destination_identity: Identity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
-    """An authoriser's answer."""
-
-    allowed: bool
-    status: int = 200
-    """Of a refusal."""
-    body: bytes = b""
-    put: tuple[tuple[bytes, bytes], ...] = ()
-    """Fields for the backend's request; of a refusal, for the client."""
-    add: tuple[tuple[bytes, bytes], ...] = ()
-    remove: tuple[bytes, ...] = ()
-    answer: tuple[tuple[bytes, bytes], ...] = ()
-    """Fields that the client's answer gets, when it is allowed."""
 
 
 def question_octets(question: Question) -> bytes:
@@ -184,11 +136,3 @@ def _pair(option: messages.HeaderValueOption) -> tuple[bytes, bytes]:
 
 def _text(octets: bytes) -> str:
     return octets.decode("utf-8", "replace")
-
-
-def change_request(permission: Permission, fields: Fields) -> None:
-    """Do to a request's fields what an answer says."""
-    gone = {*permission.remove, *(name for name, _ in permission.put)}
-    if gone:
-        fields[:] = [field for field in fields if field[0] not in gone]
-    fields += [*permission.put, *permission.add]

@@ -60,3 +60,11 @@ def test_the_supervisor_loads_no_heavy_library() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert loaded.stdout == "[]\n"
+
+
+def test_a_worker_loads_no_protobuf_before_it_is_needed() -> None:
+    program = "import waypoint.worker.__main__, sys; print('google.protobuf' in sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert loaded.stdout == "False\n", "4 MB of each worker's memory"

@@ -10,15 +10,13 @@ from typing import Final, Protocol
 from mesh.errors import MeshError
 from mesh.model.routes import ExternalAuth
 from mesh.routing.http.filters import UNTOUCHABLE
-from mesh.wire.external_auth import (
+from mesh.wire.authorizer import (
     MAX_ANSWER_OCTETS,
     METHOD,
     AuthorizerAnswerInvalidError,
     Permission,
     Question,
     change_request,
-    permission_of,
-    question_octets,
 )
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
 from waypoint.worker.engine.attempt import Attempt
@@ -84,6 +82,8 @@ class Asking(Tries):
         """
         content = Body(_no_credit)
         if auth.is_grpc:
+            from mesh.wire.external_auth import question_octets  # noqa: PLC0415 - see below
+
             head, octets = _grpc_head(auth), question_octets(question)
         else:
             head, octets = _http_head(auth, question), question.body
@@ -151,6 +151,9 @@ class Asking(Tries):
         status = first(trailers, b"grpc-status") or first(self._fields, b"grpc-status")
         if self._status != 200 or status != b"0":
             raise AuthorizerAnswerInvalidError(f"status {self._status}, grpc-status {status!r}")
+        # Only who asks by gRPC has protobuf in memory: that is 4 MB of each worker.
+        from mesh.wire.external_auth import permission_of  # noqa: PLC0415 - the line above
+
         return permission_of(bytes(self._octets))
 
     def _http(self) -> Permission:

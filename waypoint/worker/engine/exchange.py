@@ -15,7 +15,7 @@ from mesh.routing.http.entries import Matched
 from mesh.routing.http.paths import normalise_path
 from mesh.routing.http.routes import ConnectionRoutes
 from mesh.runtime.http.stream import Loss, RequestUser, ServerStream
-from mesh.wire.external_auth import Permission
+from mesh.wire.authorizer import Permission
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
 from waypoint.worker.engine import heads, record
 from waypoint.worker.engine.attempt import Attempt
