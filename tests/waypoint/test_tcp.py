@@ -187,3 +187,24 @@ def test_the_endpoint_hears_for_whom_the_waypoint_calls(bakery: Edge) -> None:
     line = bakery.place.line("far", direction="inbound", message="connection complete")
     assert line["dst.service"] == "bread.town.svc.cluster.local"
     assert line["src.workload"] == "edge"
+
+
+def test_what_came_for_a_refused_connection_leaves_room_for_others(bakery: Edge) -> None:
+    with peer(bakery) as client:
+        for _ in range(60):  # more than a tunnel's window, if nobody gave it back
+            stream = client.connect(f"{BREAD}:80")
+            for _ in range(4):
+                client.send(stream, bytes(16_000))
+            client.send(stream, b"", end=True)
+            assert client.answer(stream)[b":status"] == b"503"
+
+
+def test_a_waypoint_listens_on_ipv6_too(bakery: Edge) -> None:
+    shop, papers = bakery.place.pod("shop"), MESH.issue(MESH.identity("town", "web"))
+    with (
+        shop.serving(8080, named(shop)),
+        RawPeer(bakery.pod, bakery.pod.ip6, papers, MESH.roots) as client,
+    ):
+        stream = client.connect("bread.town.svc.cluster.local:80")
+        assert client.answer(stream)[b":status"] == b"200"
+        assert client.read(stream).startswith(b"shop sees")

@@ -83,6 +83,9 @@ class Request:
                 status = UNAUTHORIZED
             case _:
                 status = UNAVAILABLE
+        if self.waiting is not None:
+            # Nobody will read what came: it must not stay charged to the tunnel.
+            self.tunnel.credit(self.stream, len(self.waiting.octets))
         self.tunnel.answer(self.stream, hbone.refused(status), end=True)
         # The answer is whole: the client need not send the rest (RFC 9113 section 8.1).
         self.tunnel.reset(self.stream, ErrorCode.NO_ERROR)
