@@ -67,6 +67,8 @@ class Source:
                 goes_direct=options.goes_direct,
                 discovery_url=options.discovery_url,
                 root_certificate=root_certificate,
+                providers=options.providers,
+                path_normalisation=options.path_normalisation,
             )
         )
         self._writes = Writes(options.manifests, _timestamp, metrics)

@@ -6,9 +6,14 @@ from typing import Final
 
 import yaml
 
+from controlplane.mesh_providers import read_providers
+from controlplane.translate.settings import Provider
 from mesh.errors import ConfigError
+from mesh.model.fields import FieldInvalidError, Part
+from mesh.routing.http.paths import PathNormalisation
 
-HONOURED: Final = ("trustDomain", "rootNamespace", "waypointNotReady")
+_TEXTS: Final = ("trustDomain", "rootNamespace", "waypointNotReady")
+HONOURED: Final = (*_TEXTS, "extensionProviders", "pathNormalization")
 WAYPOINT_NOT_READY: Final = ("closed", "direct")
 """What becomes of connections while the waypoint that they ought to take is not ready: they are
 refused, or go direct as Istio has it. Ours alone."""
@@ -28,6 +33,10 @@ class MeshConfig:
     root_namespace: str | None = None
     goes_direct: bool = False
     """`waypointNotReady: direct`."""
+    providers: tuple[Provider, ...] = ()
+    """Of `extensionProviders`."""
+    path_normalisation: str = PathNormalisation.BASE.name
+    """`pathNormalization.normalization`."""
     ignored: tuple[str, ...] = ()
     """Fields that have no effect here."""
 
@@ -52,18 +61,37 @@ def read_mesh_config(path: Path) -> MeshConfig:
         raise MeshConfigInvalidError((f"{path}: must be a mapping of MeshConfig fields",))
     problems = tuple(
         f"{path}: {name}: must be a string that is not empty"
-        for name in HONOURED
+        for name in _TEXTS
         if name in found and not (isinstance(found[name], str) and found[name])
     )
     not_ready = found.get("waypointNotReady", WAYPOINT_NOT_READY[0])
     if not problems and not_ready not in WAYPOINT_NOT_READY:
         mend = f"waypointNotReady: must be {' or '.join(WAYPOINT_NOT_READY)}"
         problems = (f"{path}: {mend}, is {not_ready!r}",)
+    whole = Part(str(path), "", found)
+    providers, others, wrong = read_providers(whole)
+    paths, odd = _path_normalisation(whole)
+    problems += tuple(f"{path}: {each}" for each in (*wrong, *odd))
     if problems:
         raise MeshConfigInvalidError(problems)
     return MeshConfig(
         found.get("trustDomain"),
         found.get("rootNamespace"),
         not_ready == "direct",
-        tuple(sorted(str(name) for name in found if name not in HONOURED)),
+        providers,
+        paths,
+        tuple(sorted((*(str(name) for name in found if name not in HONOURED), *others))),
     )
+
+
+def _path_normalisation(whole: Part) -> tuple[str, list[str]]:
+    try:
+        word = whole.at("pathNormalization").text("normalization", "DEFAULT")
+    except FieldInvalidError as error:
+        return "", [f"{error.field}: {error.mend}"]
+    word = PathNormalisation.BASE.name if word == "DEFAULT" else word
+    names = [each.name for each in PathNormalisation]
+    if word not in names:
+        mend = f"must be one of {', '.join(names)}, is {word!r:.40}"
+        return "", [f"pathNormalization.normalization: {mend}"]
+    return word, []

@@ -8,6 +8,7 @@ from typing import Final
 
 from controlplane.mesh_config import MeshConfig, read_mesh_config
 from controlplane.tokens import LIFETIME_S
+from controlplane.translate.settings import Provider
 from mesh.errors import ConfigError
 from mesh.model.names import DISCOVERY_PORT
 
@@ -70,6 +71,10 @@ class ServeOptions:
     """Whether connections go direct while a waypoint is not ready, rather than being refused."""
     discovery_url: str = ""
     """Where pods find this control plane; empty: at its service."""
+    providers: tuple[Provider, ...] = ()
+    """Whom CUSTOM policies can ask."""
+    path_normalisation: str = "BASE"
+    """Of requests at waypoints."""
     ignored_config: tuple[str, ...] = ()
 
 
@@ -218,6 +223,8 @@ def _serve_options(words: _ServeWords) -> ServeOptions:
         log_level=words.log_level,
         goes_direct=config.goes_direct,
         discovery_url=words.discovery_url,
+        providers=config.providers,
+        path_normalisation=config.path_normalisation,
         ignored_config=config.ignored,
     )
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from controlplane.translate.build_gateways import build_class, build_gateway
 from controlplane.translate.build_routes import build_route
+from controlplane.translate.build_targeted import build_targeted
 from controlplane.translate.build_traffic import build_program, build_traffic
 from controlplane.translate.build_workloads import build_pod, build_service, build_slice
 from controlplane.translate.built import Built
@@ -19,10 +20,11 @@ from controlplane.translate.facts import (
     SliceFacts,
 )
 from controlplane.translate.gateway_classes import missing_classes
-from controlplane.translate.policy_status import is_there, peer_status, policy_status
+from controlplane.translate.policy_status import peer_status, policy_status
 from controlplane.translate.read_peers import policy_of, strict_policy
 from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
 from controlplane.translate.store import Store
+from controlplane.translate.targeted_facts import TargetedFacts
 from controlplane.translate.waypoints import choose, wanted
 from mesh.model.address import Ip
 from mesh.model.kubernetes import ObjectKey
@@ -52,7 +54,7 @@ def build(store: Store, key: ObjectKey, facts: Facts | None) -> Built:
         case SliceFacts():
             build_slice(store, facts, built)
         case PolicyFacts():
-            _policy(store, facts, built)
+            _policy(facts, built)
         case PeerFacts():
             _peer(store, facts, built)
         case _:
@@ -83,6 +85,8 @@ def _place(store: Store, facts: Facts, built: Built) -> None:
             build_traffic(store, facts, built)
         case ProgramFacts():
             build_program(store, facts, built)
+        case TargetedFacts():
+            build_targeted(store, facts, built)
         case _:
             pass
 
@@ -90,12 +94,8 @@ def _place(store: Store, facts: Facts, built: Built) -> None:
 # Policies.
 
 
-def _policy(store: Store, facts: PolicyFacts, built: Built) -> None:
-    for target in facts.targets:
-        if not is_there(store, target):
-            mend = f"there is no {target}: make it, or name another"
-            built.problems.append(f"spec.targetRefs: {mend}")
-    built.status = policy_status(store, facts)
+def _policy(facts: PolicyFacts, built: Built) -> None:
+    built.status = policy_status(facts)
     if facts.authorization is not None:
         built.values.append(facts.authorization)
 

@@ -135,11 +135,10 @@ class SliceFacts:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFacts:
-    """An AuthorizationPolicy; without a value when the node proxy does not get it."""
+    """An AuthorizationPolicy without targets; without a value when node proxies do not get it."""
 
     key: ObjectKey
     selector: Mapping[str, str]
-    targets: tuple[ObjectKey, ...]
     authorization: Authorization | None
     problems: tuple[str, ...] = ()
     has_unenforced: bool = False

@@ -10,8 +10,11 @@ from controlplane.translate.read_places import read_config_map, read_namespace, 
 from controlplane.translate.read_pods import read_node, read_pod
 from controlplane.translate.read_policies import read_policy
 from controlplane.translate.read_programs import read_program
+from controlplane.translate.read_request_policies import read_request_policy
 from controlplane.translate.read_routes import ROUTE_KINDS, read_route
 from controlplane.translate.read_services import read_service, read_slice
+from controlplane.translate.read_targets import has_targets
+from controlplane.translate.read_token_policies import read_token_policy
 from controlplane.translate.read_traffic import read_traffic
 from controlplane.translate.route_facts import FILTER_GROUP
 from controlplane.translate.settings import Settings
@@ -19,6 +22,13 @@ from mesh.model.kubernetes import KubernetesObject
 
 _ISTIO: Final = "security.istio.io"
 _GATEWAY: Final = "gateway.networking.k8s.io"
+
+
+def _read_authorization(found: KubernetesObject, settings: Settings) -> Facts:
+    if has_targets(found.at("spec")):
+        return read_request_policy(found, settings)
+    return read_policy(found, settings)
+
 
 _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], Facts]]] = {
     ("", "Pod"): read_pod,
@@ -29,7 +39,8 @@ _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], 
     ("", "ConfigMap"): lambda found, _: read_config_map(found),
     ("apps", "Deployment"): lambda found, _: read_thing(found),
     ("discovery.k8s.io", "EndpointSlice"): lambda found, _: read_slice(found),
-    (_ISTIO, "AuthorizationPolicy"): read_policy,
+    (_ISTIO, "AuthorizationPolicy"): _read_authorization,
+    (_ISTIO, "RequestAuthentication"): read_token_policy,
     (_ISTIO, "PeerAuthentication"): read_peer,
     (_GATEWAY, "Gateway"): lambda found, _: read_gateway(found),
     (_GATEWAY, "GatewayClass"): lambda found, _: read_class(found),
@@ -42,7 +53,7 @@ _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], 
 _NOT_YET: Final = frozenset(
     {
         "BackendTLSPolicy", "EnvoyFilter", "Gateway",
-        "ListenerSet", "ProxyConfig", "ReferenceGrant", "RequestAuthentication", "ServiceEntry",
+        "ListenerSet", "ProxyConfig", "ReferenceGrant", "ServiceEntry",
         "Sidecar", "Telemetry", "UDPRoute", "VirtualService", "WasmPlugin",
         "WorkloadEntry", "WorkloadGroup", "XBackendTrafficPolicy", "XListenerSet",
     }

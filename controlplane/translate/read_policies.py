@@ -8,7 +8,7 @@ from controlplane.translate.labels import DRY_RUN
 from controlplane.translate.policy_rules import Draft, read_rule
 from controlplane.translate.settings import Settings
 from mesh.model.fields import Part
-from mesh.model.kubernetes import KubernetesObject, ObjectKey
+from mesh.model.kubernetes import KubernetesObject
 from mesh.model.policy import Action, Authorization, Match, PolicyScope, Rule
 
 _ACTIONS: Final = {"": Action.ALLOW, "ALLOW": Action.ALLOW, "DENY": Action.DENY}
@@ -16,17 +16,16 @@ _UNSENDABLE: Final = ("AUDIT", "CUSTOM")
 
 
 def read_policy(found: KubernetesObject, settings: Settings) -> PolicyFacts:
-    """An AuthorizationPolicy.
+    """An AuthorizationPolicy without targets.
 
     Raises:
         FieldInvalidError: a wrong type or action.
     """
     spec = found.at("spec")
     selector = spec.at("selector").strings("matchLabels")
-    targets = _targets(found, spec)
     action, unsendable = _action(found, spec)
-    if targets or unsendable:
-        return PolicyFacts(found.key, selector, targets, None, unsendable)
+    if unsendable:
+        return PolicyFacts(found.key, selector, None, unsendable)
     draft = Draft(action, found.key.namespace)
     rules = tuple(
         rule for part in spec.parts("rules") if (rule := read_rule(draft, part)) is not None
@@ -34,7 +33,7 @@ def read_policy(found: KubernetesObject, settings: Settings) -> PolicyFacts:
     authorization = Authorization(
         name=found.key.name,
         namespace=found.key.namespace,
-        scope=_scope(found, selector, settings),
+        scope=scope_of(found, selector, settings),
         action=action,
         rules=rules,
     )
@@ -42,22 +41,7 @@ def read_policy(found: KubernetesObject, settings: Settings) -> PolicyFacts:
         mend = "is empty and selects every workload of the namespace: leave it out to say so"
         draft.problems.append(f"spec.selector: {mend}")
     problems = (*draft.problems, *_about_http(draft, rules))
-    return PolicyFacts(found.key, selector, (), authorization, problems, bool(draft.http))
-
-
-def _targets(found: KubernetesObject, spec: Part) -> tuple[ObjectKey, ...]:
-    refs = spec.parts("targetRefs")
-    if spec.has("targetRef"):
-        refs.append(spec.at("targetRef"))
-    return tuple(
-        ObjectKey.of(
-            part.text("kind"),
-            part.text("namespace") or found.key.namespace,
-            part.text("name"),
-            f"{part.text('group')}/",
-        )
-        for part in refs
-    )
+    return PolicyFacts(found.key, selector, authorization, problems, bool(draft.http))
 
 
 def _action(found: KubernetesObject, spec: Part) -> tuple[Action, tuple[str, ...]]:
@@ -74,7 +58,10 @@ def _action(found: KubernetesObject, spec: Part) -> tuple[Action, tuple[str, ...
     return _ACTIONS[text], ()
 
 
-def _scope(found: KubernetesObject, selector: Mapping[str, str], settings: Settings) -> PolicyScope:
+def scope_of(
+    found: KubernetesObject, selector: Mapping[str, str], settings: Settings
+) -> PolicyScope:
+    """Which workloads a policy without targets is for."""
     if selector:
         return PolicyScope.WORKLOAD_SELECTOR
     if found.key.namespace == settings.root_namespace:

@@ -123,7 +123,7 @@ def _traffic(part: Part, plain: ServiceTraffic) -> ServiceTraffic:
     if simple not in _BALANCES:
         words = "LEAST_REQUEST, ROUND_ROBIN or RANDOM"
         raise part.at("loadBalancer").invalid("simple", f"{simple!r:.40} is none: write {words}")
-    idle_s = _seconds(http, "idleTimeout", _seconds(tcp, "idleTimeout", plain.idle_s))
+    idle_s = duration_at(http, "idleTimeout", duration_at(tcp, "idleTimeout", plain.idle_s))
     return _with_outliers(
         part,
         replace(
@@ -133,7 +133,7 @@ def _traffic(part: Part, plain: ServiceTraffic) -> ServiceTraffic:
             max_requests=number_at(http, "http2MaxRequests", 0, _MAX),
             max_requests_per_connection=number_at(http, "maxRequestsPerConnection", 0, _MAX),
             max_retries=number_at(http, "maxRetries", 0, _MAX),
-            connect_s=_seconds(tcp, "connectTimeout", plain.connect_s),
+            connect_s=duration_at(tcp, "connectTimeout", plain.connect_s),
             idle_s=idle_s,
             balance=_BALANCES[simple],
         ),
@@ -148,14 +148,19 @@ def _with_outliers(part: Part, traffic: ServiceTraffic) -> ServiceTraffic:
         traffic,
         consecutive_errors=number_at(outliers, "consecutive5xxErrors", 0, _MAX, 5),
         consecutive_gateway_errors=number_at(outliers, "consecutiveGatewayErrors", 0, _MAX),
-        ejection_interval_s=_seconds(outliers, "interval", traffic.ejection_interval_s),
-        ejection_s=_seconds(outliers, "baseEjectionTime", traffic.ejection_s),
+        ejection_interval_s=duration_at(outliers, "interval", traffic.ejection_interval_s),
+        ejection_s=duration_at(outliers, "baseEjectionTime", traffic.ejection_s),
         max_ejected_percent=number_at(outliers, "maxEjectionPercent", 0, 100, 10),
         min_healthy_percent=number_at(outliers, "minHealthPercent", 0, 100),
     )
 
 
-def _seconds(part: Part, name: str, default: float) -> float:
+def duration_at(part: Part, name: str, default: float) -> float:
+    """A duration as Istio writes it, such as `1.5h`.
+
+    Raises:
+        FieldInvalidError: it is none.
+    """
     if not part.has(name):
         return default
     text = part.text(name)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from controlplane.translate.targeted_facts import TargetedFacts
 from mesh.model.kubernetes import ObjectKey
 from mesh.model.routes import (
     NO_FILTERS,
@@ -184,4 +185,4 @@ class ProgramFacts:
         return frozenset((self.config_map,) if self.config_map else ())
 
 
-RoutingFacts = RouteFacts | TrafficFacts | ProgramFacts
+RoutingFacts = RouteFacts | TrafficFacts | ProgramFacts | TargetedFacts

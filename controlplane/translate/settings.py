@@ -2,6 +2,19 @@
 
 from dataclasses import dataclass
 
+from mesh.model.routes import ExternalAuth
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Whom CUSTOM policies can ask: one of the mesh configuration's `extensionProviders`."""
+
+    name: str
+    host: str
+    """As it is written: `[NAMESPACE/]HOST`."""
+    auth: ExternalAuth
+    """Without the service yet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -20,3 +33,6 @@ class Settings:
     """Where the pods that are made find the control plane; empty: its service of Istio's name."""
     root_certificate: str = ""
     """PEM; whom these pods are to believe."""
+    providers: tuple[Provider, ...] = ()
+    path_normalisation: str = "BASE"
+    """Of requests at waypoints: see `Waypoint.path_normalisation`."""

@@ -21,6 +21,7 @@ from controlplane.translate.labels import GATEWAY_NAME, NETWORK, SelectorIndex
 from controlplane.translate.route_facts import ProgramFacts, RouteFacts, RoutingFacts, TrafficFacts
 from controlplane.translate.route_store import RouteStore, discard
 from controlplane.translate.settings import Settings
+from controlplane.translate.targeted_facts import TargetedFacts
 from mesh.model.kubernetes import ObjectKey
 from mesh.policy.peer_authentication import Mode, PeerAuthentication, inherited_mode, oldest
 
@@ -113,7 +114,6 @@ class Store:
         self._services_by_selector = _Selectors[ServiceFacts]()
         self._policies_by_selector = _Selectors[PolicyFacts]()
         self._peers_by_selector = _Selectors[PeerFacts]()
-        self._policies_by_target: dict[ObjectKey, set[ObjectKey]] = {}
         self._pods_of_node: dict[str, set[ObjectKey]] = {}
         self._slices_of_pod: dict[tuple[str, str], dict[ObjectKey, SliceFacts]] = {}
         self._slices_of_service: dict[tuple[str, str], set[ObjectKey]] = {}
@@ -144,8 +144,6 @@ class Store:
                 self._slices_of_service.setdefault(of_service, set()).add(key)
             case PolicyFacts(key=key, selector=selector):
                 self.policies.put(facts)
-                for target in facts.targets:
-                    self._policies_by_target.setdefault(target, set()).add(key)
                 if facts.authorization is not None:
                     self._policies_by_selector.at(key.namespace).put(key.name, selector, facts)
             case PeerFacts(key=key, selector=selector):
@@ -167,7 +165,7 @@ class Store:
                 self.classes.put(facts)
             case ThingFacts(key=key):
                 self.things[key] = facts
-            case RouteFacts() | TrafficFacts() | ProgramFacts():
+            case RouteFacts() | TrafficFacts() | ProgramFacts() | TargetedFacts():
                 self.routing.put(facts)
             case IgnoredFacts():
                 pass
@@ -189,8 +187,6 @@ class Store:
                 discard(self._slices_of_service, (key.namespace, facts.service), key)
             case PolicyFacts(key=key, selector=selector):
                 self.policies.drop(key)
-                for target in {*facts.targets}:
-                    discard(self._policies_by_target, target, key)
                 if facts.authorization is not None:
                     self._policies_by_selector.at(key.namespace).remove(key.name, selector)
             case PeerFacts(key=key, selector=selector):
@@ -212,7 +208,7 @@ class Store:
                 self.classes.drop(key)
             case ThingFacts(key=key):
                 del self.things[key]
-            case RouteFacts() | TrafficFacts() | ProgramFacts():
+            case RouteFacts() | TrafficFacts() | ProgramFacts() | TargetedFacts():
                 self.routing.drop(facts)
             case IgnoredFacts():
                 pass
@@ -245,10 +241,6 @@ class Store:
         """Policies that select a pod by its labels."""
         for namespace in {pod.key.namespace, self.settings.root_namespace}:
             yield from self._policies_by_selector.at(namespace).selecting(pod.labels)
-
-    def policies_targeting(self, target: ObjectKey) -> Iterable[ObjectKey]:
-        """Policies that name an object as what they are for."""
-        return self._policies_by_target.get(target, ())
 
     def peer_of(self, pod: PodFacts) -> PeerAuthentication | None:
         """The PeerAuthentication that selects a pod by its labels; of several, the oldest."""

@@ -20,6 +20,7 @@ from controlplane.translate.facts import (
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, selects
 from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
 from controlplane.translate.store import Store
+from controlplane.translate.targeted_facts import TargetedFacts
 from controlplane.translate.touched_routes import named, of_routing
 from controlplane.translate.waypoints import wanted, wanted_by
 from mesh.model.kubernetes import ObjectKey
@@ -37,7 +38,6 @@ def touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Obje
         yield key
         if key.kind == "Service":  # its waypoint may be another one
             yield from named(store, key)
-            yield from store.policies_targeting(key)
 
 
 def _touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
@@ -179,7 +179,7 @@ def _of_place(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Ob
         case ThingFacts(key=key):
             yield from (gateway.key for gateway in store.gateways.of(key.namespace))
             yield from named(store, key)
-        case RouteFacts() | TrafficFacts() | ProgramFacts():
+        case RouteFacts() | TrafficFacts() | ProgramFacts() | TargetedFacts():
             yield from of_routing(store, old, new)
         case _:
             return
@@ -192,16 +192,19 @@ def _of_changed_gateway(
     yield from store.routing.traffic()
     if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
         yield from (pod.key for pod in store.pods.all())
-    if old is None or new is None:
-        yield from store.policies_targeting(key)
+    yield from store.routing.naming(key)
+    for class_name in {_class_of(old), _class_of(new)}:
+        yield from store.routing.naming(ObjectKey("GatewayClass", "", class_name))
     if _for_account(old) or _for_account(new):
         yield from _around(store, key.namespace)
 
 
 def _of_class(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
     yield from store.routing.traffic()
+    yield from store.routing.naming(key)
     for gateway in store.gateways.all():
         if gateway.class_name == key.name:
+            yield from store.routing.naming(gateway.key)
             yield gateway.key
             yield from _of_gateway(store, gateway.key)
             if gateway.for_account:
@@ -214,6 +217,10 @@ def _network(facts: Facts | None) -> str:
 
 def _leads_to(facts: Facts | None) -> str:
     return facts.network if isinstance(facts, GatewayFacts) else ""
+
+
+def _class_of(facts: Facts | None) -> str:
+    return facts.class_name if isinstance(facts, GatewayFacts) else ""
 
 
 def _for_account(facts: Facts | None) -> str:

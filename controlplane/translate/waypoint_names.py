@@ -74,4 +74,5 @@ def told_waypoint(store: Store, gateway: GatewayFacts) -> Waypoint:
         accounts=(gateway.for_account,) if gateway.for_account else (),
         tells_client_certificate=gateway.tells_client_certificate,
         account=gateway.account,
+        path_normalisation=store.settings.path_normalisation,
     )

@@ -3,7 +3,7 @@
 1. A change costs what it touches: objects are told apart by identity (`is`), so a source must
    hand over the very same value for an object that did not change.
 2. An object that cannot be understood is a problem of its own; what it said last stays in force,
-   and every other object counts.
+   and every other object counts. A policy that never could be understood closes (`read_closed.py`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,10 @@ from operator import is_
 from typing import Final
 
 from controlplane.translate.build import CLASSES, STATIC, build
-from controlplane.translate.facts import Facts
+from controlplane.translate.facts import Facts, IgnoredFacts
 from controlplane.translate.outputs import Outputs
 from controlplane.translate.read import read
+from controlplane.translate.read_closed import CLOSED, read_closed
 from controlplane.translate.settings import Settings
 from controlplane.translate.store import Store
 from controlplane.translate.touched import touched
@@ -38,6 +39,8 @@ class Translator:
         self._objects: Mapping[ObjectKey, KubernetesObject] = {}
         self._facts: dict[ObjectKey, Facts] = {}
         self._invalid: dict[ObjectKey, str] = {}
+        self._closed: set[ObjectKey] = set()
+        """Objects that never could be read, for which something else stands in."""
         self._outputs = Outputs()
         self._is_new = True
 
@@ -73,12 +76,13 @@ class Translator:
         new = old
         if found is None:
             new = None
+            self._closed.discard(key)
         else:
             try:
                 new = read(found, self._settings)
+                self._closed.discard(key)
             except FieldInvalidError as error:
-                last = "it has no effect" if old is None else "what it said before stays in force"
-                self._invalid[key] = f"{error.field}: {error.mend}; {last}"
+                new = self._without_sense(found, old, f"{error.field}: {error.mend}")
         if new == old:
             new = old  # a status that nobody looks at, above all our own
         if new is not old:
@@ -88,6 +92,22 @@ class Translator:
         else:
             self._facts[key] = new
         return new
+
+    def _without_sense(
+        self, found: KubernetesObject, old: Facts | None, problem: str
+    ) -> Facts | None:
+        """What counts of an object that cannot be read."""
+        key = found.key
+        if not isinstance(old, IgnoredFacts | None) and key not in self._closed:
+            self._invalid[key] = f"{problem}; what it said before stays in force"
+            return old
+        stands_in = read_closed(found, self._settings, f"{problem}; {CLOSED}")
+        if stands_in is None:
+            self._closed.discard(key)
+            self._invalid[key] = f"{problem}; it has no effect"
+        else:
+            self._closed.add(key)
+        return stands_in
 
     def _rebuild(self, key: ObjectKey) -> None:
         facts = self._facts.get(key)

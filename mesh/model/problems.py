@@ -1,4 +1,4 @@
-"""Why a part of a route cannot be used: stable words, which routes carry to whoever meets them."""
+"""Why a route or a policy cannot be used: stable words, which they carry to who meets them."""
 
 from typing import Final
 
@@ -19,3 +19,9 @@ FILTER_KIND: Final = "route_filter_kind"
 
 FILTER_SOURCE: Final = "route_filter_source"
 """A Filter has no source text, or its ConfigMap does not: requests are answered with 500."""
+
+POLICY_UNREADABLE: Final = "policy_unreadable"
+"""A policy of a waypoint has a field or a value that is not known: it refuses what it might."""
+
+POLICY_PROVIDER: Final = "policy_provider_unknown"
+"""A CUSTOM policy names a provider that cannot be asked: it refuses what it might."""

@@ -6,7 +6,7 @@ sources and operations are each an OR of alternatives; an alternative is an AND 
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mesh.model.policy import Cidr, StringMatch
 from mesh.model.routes import Attachment, ExternalAuth
@@ -119,6 +119,13 @@ class TokenPlace:
     cookie: str = ""
 
 
+USUAL_PLACES: Final = (
+    TokenPlace(header="authorization", prefix="Bearer "),
+    TokenPlace(parameter="access_token"),
+)
+"""Where tokens are unless a rule says otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRule:
     """Tokens of one issuer (JWT, RFC 7519)."""
@@ -129,10 +136,7 @@ class TokenRule:
     """A JSON Web Key Set (RFC 7517)."""
     keys_uri: str = ""
     """Where the keys are, when they are not given: plain HTTP, by a service of the mesh."""
-    places: tuple[TokenPlace, ...] = (
-        TokenPlace(header="authorization", prefix="Bearer "),
-        TokenPlace(parameter="access_token"),
-    )
+    places: tuple[TokenPlace, ...] = USUAL_PLACES
     forwards: bool = False
     """Whether the token goes on to the backend."""
     payload_header: str = ""

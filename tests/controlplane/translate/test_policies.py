@@ -69,7 +69,7 @@ def test_a_denial_that_lost_a_limit_denies_more() -> None:
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ({"action": "ALOW"}, "spec.action: 'ALOW' is no action: write ALLOW or DENY; it has no"),
+        ({"action": "ALOW"}, "spec.action: 'ALOW' is no action: write ALLOW or DENY; whatever"),
         ({"rules": {}}, "spec.rules: must be a list, is a mapping"),
         (
             {"rules": [{"from": [{"source": []}]}]},
@@ -95,7 +95,7 @@ def test_a_denial_that_lost_a_limit_denies_more() -> None:
         ({"action": "AUDIT"}, "spec.action: the node proxy has no AUDIT"),
         (
             {"targetRef": {"kind": "Service", "name": "web"}},
-            "spec.targetRefs: there is no Service shop/web: make it, or name another",
+            "spec.targetRefs: Service shop/web was not found: make it, or name another",
         ),
     ],
 )
