@@ -92,11 +92,14 @@ class Reactor:
             os.eventfd_write(self._wake, 1)
 
     def at_round_end(self, work: Work) -> None:
-        """Run this when the handlers of this round have run; at once outside of a round."""
+        """Run this when the handlers of this round have run; outside of a round, in the next one.
+
+        Never at once: who asks for it is about to put something where `work` will look.
+        """
         if self._in_round:
             self._round_end.append(work)
         else:
-            work()
+            self.schedule(work)
 
     async def run(self) -> None:
         """Serve until cancelled.

@@ -108,9 +108,12 @@ async def test_work_at_the_end_of_a_round_runs_once_after_all_handlers(bench: Be
     assert order == ["first", "second", "end"]
 
 
-def test_outside_of_a_round_its_end_is_now() -> None:
+def test_outside_of_a_round_its_end_is_that_of_the_next_one() -> None:
     seen: list[int] = []
-    Reactor(lambda _bug: None).at_round_end(lambda: seen.append(1))
+    reactor = Reactor(lambda _bug: None)
+    reactor.at_round_end(lambda: seen.append(1))
+    assert seen == []
+    reactor.run_round()
     assert seen == [1]
 
 
