@@ -233,7 +233,7 @@ class Trust:
             self._end(one, OwnCertificateExpiredError(one.own))
         elif self._vouch(one.peer.identity, one.host):
             one.tunnel.drain()
-            one.due = now + LONGEST_SECONDS
+            one.due = min(now + LONGEST_SECONDS, own_until)
         else:
             self._end(one, PeerCertificateExpiredError(one.peer.identity))
 
