@@ -13,6 +13,7 @@ from mesh.errors import ConfigError
 from mesh.model.identity import Identity
 from mesh.runtime import settings
 from mesh.runtime.settings import Api, Http2, Keepalive, Ports, Workers
+from mesh.runtime.tracing import Tracing, tracing
 from mesh.runtime.variables import Variables
 
 REQUIRED: Final[Mapping[str, str]] = {
@@ -57,6 +58,7 @@ class Config:
     ipv6_enabled: bool
     post_quantum_only: bool
     ports: Ports
+    tracing: Tracing | None
     log_levels: str
     """As RUST_LOG writes them: `info,access=debug`."""
     log_json: bool
@@ -104,6 +106,7 @@ class Config:
             ipv6_enabled=read.flag("IPV6_ENABLED", default=True),
             post_quantum_only=read.choice("COMPLIANCE_POLICY", "", {"": False, "pqc": True}),
             ports=settings.ports(read),
+            tracing=tracing(read, f"{read.text('GATEWAY_NAME')}.{read.text('POD_NAMESPACE')}"),
             log_levels=read.text("RUST_LOG", "info"),
             log_json=read.choice("LOG_FORMAT", "plain", {"plain": False, "json": True}),
         )

@@ -194,6 +194,16 @@ class Drained:
     """No connection is left, or the deadline has passed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """What a waypoint's worker has traced, as mesh/wire/spans.py writes it."""
+
+    octets: bytes
+    count: int
+    lost: int
+    """How many more there were since the last message, for which there was no room."""
+
+
 ToWorker = (
     StateDelta
     | AddPod
@@ -206,5 +216,13 @@ ToWorker = (
     | Query
 )
 ToControl = (
-    Hello | PodHeld | HelloEnd | PodListening | Applied | CertificateWanted | Answer | Drained
+    Hello
+    | PodHeld
+    | HelloEnd
+    | PodListening
+    | Applied
+    | CertificateWanted
+    | Answer
+    | Drained
+    | Spans
 )

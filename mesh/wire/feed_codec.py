@@ -33,6 +33,7 @@ from mesh.wire.feed import (
     Query,
     RemovePod,
     SetLogLevel,
+    Spans,
     StateDelta,
     ToControl,
     ToWorker,
@@ -81,6 +82,7 @@ MESSAGES: Final[tuple[type[Message], ...]] = (
     CertificateWanted,
     Answer,
     Drained,
+    Spans,
 )
 NUMBER: Final = {message: number for number, message in enumerate(MESSAGES)}
 LISTS: Final = (

@@ -59,6 +59,7 @@ from mesh.wire.feed import (
     Query,
     RemovePod,
     SetLogLevel,
+    Spans,
     StateDelta,
 )
 
@@ -212,4 +213,5 @@ MESSAGES = st.one_of(
     st.builds(CertificateWanted, IDENTITIES),
     st.builds(Answer, WHOLE, st.booleans(), st.binary()),
     st.just(Drained()),
+    st.builds(Spans, st.binary(), WHOLE, WHOLE),
 )

@@ -9,6 +9,7 @@ from mesh.state.world import World
 from waypoint.config import Config
 from waypoint.worker.flow import Flows
 from waypoint.worker.own import OwnWorkload
+from waypoint.worker.spans import SpanBuffer
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -22,3 +23,5 @@ class Context(WorkerParts):
     flows: Flows
     """Connections that are passed through as they are."""
     resolver: Resolver
+    spans: SpanBuffer | None = None
+    """None: nothing is traced."""

@@ -56,11 +56,14 @@ from waypoint.worker.context import Context
 from waypoint.worker.flow import Flows
 from waypoint.worker.own import OwnWorkload
 from waypoint.worker.serving import MakeEngine, Serving
+from waypoint.worker.spans import SpanBuffer
 
 WINDOW_CEILING_OCTETS: Final = 256 * 1024 * 1024
 """What all receive windows of a worker may grow by, together."""
 
 TICK_SECONDS: Final = 1.0
+SHIP_SECONDS: Final = 1.0
+"""How long spans wait for more of them."""
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ class Worker:
             deadlines=Deadlines(),
             resolver=Resolver(),
             metrics=metrics,
+            spans=None if config.tracing is None else SpanBuffer(),
         )
 
     async def run(self) -> None:
@@ -125,6 +129,8 @@ class Worker:
                     self._context, self._listener, tasks.start_soon, self._make_engine
                 )
                 tasks.start_soon(self._tick, serving)
+                if self._context.spans is not None:
+                    tasks.start_soon(self._ship, self._context.spans)
                 try:
                     await self._listen(serving, tasks)
                 finally:
@@ -214,6 +220,16 @@ class Worker:
         async for identity in self._credentials.wishes:
             await self._say(CertificateWanted(identity))
 
+    async def _ship(self, spans: SpanBuffer) -> None:
+        while True:
+            with trio.move_on_after(SHIP_SECONDS):
+                await spans.wait_full()
+            await self._ship_all(spans)
+
+    async def _ship_all(self, spans: SpanBuffer) -> None:
+        while (part := spans.take()) is not None:
+            await self._say(part)
+
     async def _tick(self, serving: Serving) -> None:
         while True:
             await trio.sleep(TICK_SECONDS)
@@ -224,6 +240,9 @@ class Worker:
         serving.drain()
         with trio.move_on_after(seconds):
             await serving.wait_empty()
+        if self._context.spans is not None:
+            with trio.move_on_after(SHIP_SECONDS):
+                await self._ship_all(self._context.spans)
         await self._say(Drained())
         whole.cancel()
 

@@ -8,6 +8,7 @@ from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
 from waypoint.worker.engine.destination import Target
 from waypoint.worker.engine.pool import Pool, Pooled, Waiter
 from waypoint.worker.engine.timers import Timer
+from waypoint.worker.engine.tracing import Sending
 
 
 class AttemptOwner(ABC):
@@ -69,7 +70,17 @@ class Attempt(ResponseUser, Waiter):
     Its owner is told of everything once, and of nothing after `give_up`.
     """
 
-    __slots__ = ("_is_over", "_owner", "_pool", "is_http2", "owed", "stream", "target", "timer")
+    __slots__ = (
+        "_is_over",
+        "_owner",
+        "_pool",
+        "is_http2",
+        "owed",
+        "sending",
+        "stream",
+        "target",
+        "timer",
+    )
 
     def __init__(self, owner: AttemptOwner, target: Target, *, is_http2: bool) -> None:
         """Nothing is sent yet."""
@@ -80,6 +91,8 @@ class Attempt(ResponseUser, Waiter):
         self.is_http2 = is_http2
         self.stream: ClientStream | None = None
         self.timer: Timer | None = None
+        self.sending: Sending | None = None
+        """Its span, when the request is traced."""
         self.owed = 0
         """Octets of the answer that the endpoint has no credit for yet."""
         target.active += 1
@@ -123,6 +136,8 @@ class Attempt(ResponseUser, Waiter):
         if self._is_over:
             return
         self._is_over = True
+        if self.sending is not None:
+            self.sending.end()
         self.stream = None
         self.target.active -= 1
         if self._pool is not None:
@@ -147,6 +162,8 @@ class Attempt(ResponseUser, Waiter):
     def refused(self, error: MeshError) -> None:
         """There is none."""
         self._pool = None
+        if self.sending is not None:
+            self.sending.error = error.code
         try:
             self._owner.unreached(self, error)
         except Exception as bug:  # noqa: BLE001 - one exchange's bug stays its own
@@ -163,6 +180,8 @@ class Attempt(ResponseUser, Waiter):
 
     def head(self, head: ResponseHead) -> None:
         """The head of the answer."""
+        if self.sending is not None:
+            self.sending.status = head.status
         try:
             self._owner.answered(self, head)
         except Exception as bug:  # noqa: BLE001 - one exchange's bug stays its own
@@ -187,6 +206,8 @@ class Attempt(ResponseUser, Waiter):
         if self._is_over:
             return
         self.stream = None
+        if self.sending is not None:
+            self.sending.error = loss.value
         try:
             self._owner.lost_answer(self, loss, error)
         except Exception as bug:  # noqa: BLE001 - one exchange's bug stays its own

@@ -24,6 +24,7 @@ from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.destinations import Destinations
 from waypoint.worker.engine.pool import Means
 from waypoint.worker.engine.timers import Timers
+from waypoint.worker.engine.tracing import Tracer
 
 Answer = Callable[[Link, ServerConnectionUser, bool], ServerConnection]
 """Makes the serving end on a link, not started; whether it speaks HTTP/2."""
@@ -119,6 +120,7 @@ class Context:
     normalisation: PathNormalisation = PathNormalisation.BASE
     settings: Settings = DEFAULT_SETTINGS
     judge: Judge | None = None
+    tracer: Tracer | None = None
     live: dict[Live, None] = field(default_factory=dict)
 
     def chance(self, number: int) -> int:

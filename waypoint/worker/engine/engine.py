@@ -49,6 +49,7 @@ from waypoint.worker.engine.pool import Means
 from waypoint.worker.engine.serving import Requests
 from waypoint.worker.engine.sniff import Peek, Peeked, Spoken, spoken
 from waypoint.worker.engine.timers import Timers
+from waypoint.worker.engine.tracing import Tracer
 from waypoint.worker.flow import Flow
 from waypoint.worker.upstream import Spawn, Upstreams
 
@@ -84,6 +85,7 @@ class HttpEngine:
             metrics=RequestMetrics(),
             answer=self._answer,
             on_bug=self._bug,
+            tracer=_tracer_of(worker, clock),
         )
         self._connections: dict[Requests, ServerConnection] = {}
         self._peeks: dict[Peek, None] = {}
@@ -304,3 +306,11 @@ class HttpEngine:
 
     def _bug(self, bug: BaseException) -> None:
         log.error("a bug; its request is dropped", exc_info=bug)
+
+
+def _tracer_of(worker: WorkerContext, clock: Callable[[], float]) -> Tracer | None:
+    tracing, spans = worker.config.tracing, worker.spans
+    if tracing is None or spans is None:
+        return None
+    chance = random.Random()  # noqa: S311 - ids of traces are no secrets
+    return Tracer(tracing.sampler, chance, clock, time.time, spans.put)

@@ -17,7 +17,7 @@ from mesh.routing.http.routes import ConnectionRoutes
 from mesh.runtime.http.stream import Loss, RequestUser, ServerStream
 from mesh.wire.authorizer import Permission
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
-from waypoint.worker.engine import heads, record
+from waypoint.worker.engine import heads, record, spans
 from waypoint.worker.engine.attempt import Attempt
 from waypoint.worker.engine.authorizing import Questions
 from waypoint.worker.engine.body import Body
@@ -118,6 +118,8 @@ class Exchange(Tries, RequestUser, Live):
         head.target = normalise_path(head.target, context.normalisation)
         heads.tell_caller(head, names, peer.told, peer.shown)
         self.request_id = heads.name_request(head.fields, names, context.random)
+        if context.tracer is not None:
+            self.trace = context.tracer.begin(head)
         if context.judge is not None:
             auths = context.judge.judge(peer.caller, peer.called, head)
             if auths:
@@ -381,3 +383,5 @@ class Exchange(Tries, RequestUser, Live):
         self.settle()
         self.context.live.pop(self, None)
         record.tell(self)
+        if self.trace is not None:
+            spans.tell(self.trace, self)

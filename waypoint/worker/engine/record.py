@@ -82,19 +82,19 @@ def _fields(facts: Facts, seconds: float, flag: str, asked: int) -> dict[str, Fi
     caller, called = peer.caller, peer.called
     matched = facts.matched
     fields: dict[str, Field] = {
-        "method": _text(head.method),
-        "path": _text(facts.told_target),
+        "method": text(head.method),
+        "path": text(facts.told_target),
         "protocol": PROTOCOLS.get(head.version, str(head.version)),
         "response_code": facts.status,
         "response_flags": flag,
         "grpc_status": facts.grpc_status,
-        "authority": _text(facts.told_authority),
+        "authority": text(facts.told_authority),
         "bytes_received": asked,
         "bytes_sent": facts.response_octets,
         "duration": f"{round(seconds * 1000)}ms",
-        "request_id": _text(facts.request_id),
-        "user_agent": _text(first(head.fields, b"user-agent") or b""),
-        "route_name": _route(matched),
+        "request_id": text(facts.request_id),
+        "user_agent": text(first(head.fields, b"user-agent") or b""),
+        "route_name": route_of(matched),
         "upstream_host": "" if target is None else _address(target),
         "attempts": facts.tries,
         **_workload("src", caller.workload),
@@ -120,7 +120,8 @@ def _workload(side: str, workload: Workload | None) -> dict[str, Field]:
     return {f"{side}.workload": workload.name, f"{side}.namespace": workload.namespace}
 
 
-def _route(matched: Matched | None) -> str:
+def route_of(matched: Matched | None) -> str:
+    """`namespace/route/rule`; empty when none has matched."""
     if matched is None:
         return ""
     route, rule = matched.route, matched.rule
@@ -134,5 +135,6 @@ def _address(target: Target) -> str:
     return str(SocketAddress(addresses[0], target.endpoint.port))
 
 
-def _text(octets: bytes) -> str:
+def text(octets: bytes) -> str:
+    """Octets of a head, as they are written."""
     return octets.decode("latin-1")

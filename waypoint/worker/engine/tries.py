@@ -31,6 +31,7 @@ from waypoint.worker.engine.failures import (
     RequestTimedOutError,
 )
 from waypoint.worker.engine.timers import Timer
+from waypoint.worker.engine.tracing import Trace
 
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """Methods that may be sent again although the first may have been obeyed (RFC 9110 9.2.2)."""
@@ -83,6 +84,7 @@ class Tries(AttemptOwner):
         "preferred",
         "rule",
         "target",
+        "trace",
     )
 
     def __init__(self, context: Context, head: RequestHead, content: Body | None) -> None:
@@ -97,6 +99,8 @@ class Tries(AttemptOwner):
         """The endpoint of the client's session, for the first try."""
         self.target: Target | None = None
         """The endpoint that was tried last."""
+        self.trace: Trace | None = None
+        """When it is traced."""
         self.is_grpc = False
         self.is_answered = False
         self.is_closed = False
@@ -140,6 +144,8 @@ class Tries(AttemptOwner):
         self._sent += 1
         attempt = Attempt(self, target, is_http2=self._speaks_http2(target.destination))
         self._attempt = attempt
+        if self.trace is not None:
+            attempt.sending = self.trace.send(self.head, target)
         rule = self.rule
         if rule is not None and rule.attempt_s:
             attempt.timer = context.timers.after(rule.attempt_s, self._attempt_late)
