@@ -53,6 +53,7 @@ def context(**environ: str) -> Context:
         configurations=Configurations(config.pod_namespace, config.gateway),
         own=OwnWorkload(world, config),
         flows=Flows(),
+        spans=None,
         credentials=credentials,
         trust=Trust(credentials, Revocations(""), metrics, lambda *_: False, time.time),
         deadlines=Deadlines(),

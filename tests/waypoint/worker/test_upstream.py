@@ -48,10 +48,12 @@ class Ears(LinkUser):
 
     def __init__(self) -> None:
         self.octets = b""
+        self.some = trio.Event()
         self.done = trio.Event()
 
     def received(self, octets: memoryview) -> None:
         self.octets += octets
+        self.some.set()
 
     def ended(self) -> None:
         self.done.set()
