@@ -130,6 +130,8 @@ def _body(how: Part) -> int:
     part = how.at("includeRequestBodyInCheck")
     for unknown in sorted(part.body.keys() - _OF_BODY):
         raise part.invalid(unknown, "is not known: take it away")
+    if not part.has("maxRequestBytes"):
+        raise part.invalid("maxRequestBytes", "is needed")
     return number_at(part, "maxRequestBytes", 1, MAX_BODY_OCTETS)
 
 

@@ -77,13 +77,12 @@ def test_every_field_of_a_provider_is_read(tmp_path: Path) -> None:
         ("{name: x, envoyExtAuthzHttp: {service: a.b, port: 1, statusOnError: 'x'}}", "no status"),
         ("{name: x, envoyExtAuthzHttp: {service: a.b, port: 1, pathPrefix: x}}", "begin with /"),
         (
-            "{name: x, envoyExtAuthzHttp: {service: a.b, port: 1, headersToDownstreamOnDeny: [x*]}}",
+            "{name: x, envoyExtAuthzHttp: {service: a.b, port: 1, headersToUpstreamOnAllow: [x*]}}",
             "is a pattern",
         ),
         (
-            "{name: x, envoyExtAuthzGrpc: {service: a.b, port: 1, "
-            "includeRequestBodyInCheck: {maxRequestBytes: 0}}}",
-            "maxRequestBytes: 0 must be from 1",
+            "{name: x, envoyExtAuthzGrpc: {service: a.b, port: 1, includeRequestBodyInCheck: {}}}",
+            "maxRequestBytes: is needed",
         ),
         ("pathNormalization: {normalization: TWICE}", "must be one of NONE, BASE"),
         ("pathNormalization: 1", "pathNormalization: must be a mapping"),
