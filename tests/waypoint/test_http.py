@@ -2,8 +2,11 @@
 
 import http.client
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,13 @@ from tests.ztunnel.worker.town import MESH
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 HONEY = "10.80.0.30"
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_open(shared: Edge) -> Iterator[None]:
+    """Connections to endpoints are kept; the next test may want to see none."""
+    yield
+    shared.tell()
 
 
 def http_service(edge: Edge, name: str, ip: str, *pods: str) -> tuple[Service, list[Workload]]:
@@ -68,7 +78,6 @@ def dialled(edge: Edge, ip: str, pod: str = "web") -> http.client.HTTPConnection
 def test_a_request_goes_through_and_says_who_calls(shared: Edge) -> None:
     honey, pods = http_service(shared, "honey", HONEY, "shop")
     shared.tell(pods, [honey])
-    shared.place.settle()
     with shared.place.pod("shop").serving(8080, answer("shop")):
         client = dialled(shared, HONEY)
         status, said = ask(client, "/jar?full=1")
@@ -105,7 +114,6 @@ def test_a_route_steers_and_its_change_is_in_force_for_an_open_connection(shared
         RouteRule(backends=(to(honey),)),
     )
     shared.tell([*pods, *others], [honey, comb], [SELF, route])
-    shared.place.settle()
     place = shared.place
     with (
         place.pod("shop").serving(8080, answer("shop")),
@@ -124,3 +132,108 @@ def test_a_route_steers_and_its_change_is_in_force_for_an_open_connection(shared
         shared.tell([*pods, *others], [honey, comb])
         assert ask(client, "/comb")[1].startswith("shop")
         client.close()
+
+
+# What is no HTTP.
+
+PLUM = "10.80.0.32"
+
+
+def spoken(service: Service, workloads: list[Workload], speaks: AppProtocol) -> Service:
+    port = (Port(80, 8080, speaks),)
+    workloads[:] = [replace(one, services={service.key: port}) for one in workloads]
+    return replace(service, ports=port)
+
+
+def greet(name: str) -> Callable[[socket.socket], None]:
+    """Speaks first, then says everything back."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(f"{name}\n".encode())
+        while octets := connection.recv(65_536):
+            connection.sendall(octets)
+
+    return serve
+
+
+def said_by(client: socket.socket) -> str:
+    """The first line, or nothing if the connection is reset."""
+    try:
+        return client.makefile().readline().strip()
+    except ConnectionResetError:
+        return ""
+
+
+def test_a_tcp_route_splits_connections_and_a_bad_share_is_reset(shared: Edge) -> None:
+    plum, pods = shared.bound("plum", PLUM, "shop")
+    damson, others = shared.bound("damson", "10.80.0.33", "bakery")
+    backends = (
+        to(plum, weight=2),
+        to(damson, weight=2),
+        Backend(weight=1, problem="route_backend_missing"),
+    )
+    route = routed(plum, RouteRule(backends=backends), kind=RouteKind.TCP)
+    shared.tell([*pods, *others], [plum, damson], [SELF, route])
+    place = shared.place
+    with (
+        place.pod("shop").serving(8080, greet("shop")),
+        place.pod("bakery").serving(8080, greet("bakery")),
+    ):
+        seen = set()
+        for _ in range(40):
+            with place.pod("web").dial(PLUM, 80) as client:
+                seen.add(said_by(client))
+            if len(seen) == 3:
+                break
+        assert seen == {"shop", "bakery", ""}
+
+
+def test_on_a_port_of_unknown_protocol_http_is_seen_and_anything_else_goes_through(
+    shared: Edge,
+) -> None:
+    plum, pods = shared.bound("plum", PLUM, "shop")
+    plum = spoken(plum, pods, AppProtocol.UNKNOWN)
+    shared.tell(pods, [plum])
+    place = shared.place
+    with place.pod("shop").serving(8080, greet("shop")), place.pod("web").dial(PLUM, 80) as raw:
+        assert said_by(raw) == "shop"  # it spoke first
+        raw.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert raw.recv(100) == b"*1\r\n$4\r\nPING\r\n"
+    with place.pod("shop").serving(8080, answer("shop")):
+        client = dialled(shared, PLUM)
+        assert ask(client, "/seen")[1].startswith("shop GET /seen")
+        client.close()
+    shared.proxy.wait_line(r'request complete\t.*path="/seen"')
+
+
+def test_a_tls_route_goes_by_the_server_name_and_the_octets_stay_as_they_are(
+    shared: Edge, tmp_path: Path
+) -> None:
+    plum, pods = shared.bound("plum", PLUM, "shop")
+    plum = spoken(plum, pods, AppProtocol.TLS)
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = MESH.issue(MESH.identity("town", "shop"))
+    certificate.write_bytes(made.chain)
+    key.write_bytes(made.key)
+    route = replace(
+        routed(plum, RouteRule(backends=(to(plum),)), kind=RouteKind.TLS),
+        hostnames=("a.example",),
+    )
+    shared.tell(pods, [plum], [SELF, route])
+    place = shared.place
+    there = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    there.load_cert_chain(certificate, key)
+
+    def serve(connection: socket.socket) -> None:
+        with suppress(OSError), there.wrap_socket(connection, server_side=True) as secured:
+            secured.sendall(b"secret\n")
+            secured.recv(1)
+
+    here = ssl.create_default_context()
+    here.check_hostname = False
+    here.verify_mode = ssl.CERT_NONE
+    with place.pod("shop").serving(8080, serve):
+        with here.wrap_socket(place.pod("web").dial(PLUM, 80), server_hostname="a.example") as own:
+            assert own.recv(100) == b"secret\n"
+        with pytest.raises(OSError), place.pod("web").dial(PLUM, 80) as client:  # noqa: PT011 - reset, or closed
+            here.wrap_socket(client, server_hostname="b.example")

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from mesh.errors import ConfigError
+from mesh.model.request_policy import RequestPolicy, TokenPolicy
 from mesh.model.routes import Filters, Route, RouteRule, ServiceTraffic
+from mesh.routing.http.paths import PathNormalisation
 from mesh.state.configurations import Configurations
 from waypoint.worker.engine.context import Context
 
@@ -28,10 +30,17 @@ def configure(context: Context, configurations: Configurations, names: frozenset
             _put(context, name, value)
         else:
             context.routes.remove(name)
+        if context.judge is None:
+            continue
+        if isinstance(value, RequestPolicy | TokenPolicy):
+            context.judge.put(name, value)
+        else:
+            context.judge.remove(name)
     context.routes_version += 1
     own = configurations.waypoint
     if own is not None:
         context.waypoint = own
+        context.normalisation = PathNormalisation[own.path_normalisation]
     if limits_changed:
         found = (
             each for each in configurations.values.values() if isinstance(each, ServiceTraffic)

@@ -8,9 +8,11 @@ from typing import Final
 
 from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
-from mesh.model.routes import ExternalAuth, Waypoint
+from mesh.model.request_policy import RequestPolicy, TokenPolicy
+from mesh.model.routes import Waypoint
 from mesh.model.workload import Service, Workload
 from mesh.observe.request_metrics import RequestMetrics, Side
+from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.paths import PathNormalisation
 from mesh.routing.http.routes import Chosen, Routes
 from mesh.runtime.http.link import Link
@@ -75,12 +77,47 @@ class Judge(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def judge(self, caller: Caller, called: Called, head: RequestHead) -> tuple[ExternalAuth, ...]:
-        """Let a request pass, once those have agreed who are to be asked. May change the head.
+    def judge(self, caller: Caller, called: Called, head: RequestHead) -> RequestVerdict:
+        """Decide about a request; it passes once those have agreed who are to be asked.
+
+        Args:
+            caller: who calls.
+            called: what.
+            head: the request's, which may be changed.
 
         Raises:
-            DeniedError: it may not pass.
+            DeniedError: it may not pass, for a reason that is no policy's.
         """
+
+    @abstractmethod
+    def judge_connection(self, caller: Caller, called: Called, server_name: str) -> RequestVerdict:
+        """Decide about a connection that is not HTTP.
+
+        Args:
+            caller: who calls.
+            called: what.
+            server_name: that a TLS client says; empty when it says none, or nobody has looked.
+        """
+
+    @abstractmethod
+    def concerns(self, called: Called) -> bool:
+        """Whether there is anything to decide about calls of this."""
+
+    @abstractmethod
+    def wants_name(self, called: Called) -> bool:
+        """Whether a connection's server name matters."""
+
+    @abstractmethod
+    def put(self, name: str, policy: RequestPolicy | TokenPolicy) -> None:
+        """A policy has come, or changed."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """One has gone; any other name means nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Decide nothing any more."""
 
 
 class Live(ABC):

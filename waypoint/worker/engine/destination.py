@@ -173,7 +173,7 @@ class Destination:
     @property
     def is_deserted(self) -> bool:
         """Whether nothing is under way, and nothing is left to go to."""
-        return self._is_stale and not (self._targets or self.load.requests or self.load.pending)
+        return not (self._targets or self.load.requests or self.load.pending)
 
     def _refresh(self, now: float) -> None:
         self._is_stale = False
@@ -287,7 +287,9 @@ class Destination:
     # Ending.
 
     def sweep(self, elapsed_s: float, now: float) -> None:
-        """Close what nobody has used for long."""
+        """Close what nobody has used for long, and what leads to who is no endpoint any more."""
+        if self._is_stale:
+            self._refresh(now)
         for target in self._targets.values():
             target.sweep(elapsed_s, now)
 

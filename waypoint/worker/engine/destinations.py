@@ -64,7 +64,7 @@ class Destinations:
         if service is None:
             return Found(None, AppProtocol.UNKNOWN, [])
         speaks = (each.app_protocol for each in service.ports if each.service_port == port)
-        near = shortlist(self._world, service, self._own(), port, Purpose.DESTINATION)
+        near = shortlist(self._world, service, self._own(), port, Purpose.FORWARD)
         endpoints = [Endpoint(*each, service) for each in near.endpoints]
         return Found(service, next(speaks, AppProtocol.UNKNOWN), endpoints)
 

@@ -22,6 +22,7 @@ from mesh.model.routes import Waypoint
 from mesh.model.workload import AppProtocol, Workload
 from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
 from mesh.observe.request_metrics import RequestMetrics
+from mesh.policy.authorize import Verdict
 from mesh.routing.http.routes import ConnectionRoutes, RequestRoutes, Routes
 from mesh.routing.waypoint import Destination as Admitted
 from mesh.runtime.http.http1_client import Http1Client
@@ -35,6 +36,7 @@ from mesh.runtime.http.stream import (
     ServerConnection,
     ServerConnectionUser,
 )
+from mesh.runtime.worker.failures import PolicyChangedError, PolicyDeniedError
 from mesh.state.changes import Changes
 from mesh.wire.client_hello import ClientHelloInvalidError, server_name
 from mesh.wire.feed_answers import MetricRow
@@ -44,6 +46,8 @@ from waypoint.worker.engine.context import Called, Caller, Context, Peer
 from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.destinations import Destinations
 from waypoint.worker.engine.failures import RouteMissingError
+from waypoint.worker.engine.judging import PolicyJudge, tell_verdict
+from waypoint.worker.engine.keys import KeyRing
 from waypoint.worker.engine.passing import Passing, backend_of
 from waypoint.worker.engine.pool import Means
 from waypoint.worker.engine.serving import Requests
@@ -57,6 +61,7 @@ TICK_SECONDS: Final = 1.0
 HTTP: Final = frozenset((AppProtocol.HTTP11, AppProtocol.HTTP2, AppProtocol.GRPC))
 PLAIN: Final = frozenset((AppProtocol.TCP, AppProtocol.TLS))
 
+POLICIES: Final = "RequestPolicy/"
 Look = Callable[[Peek], bool]
 
 log = logging.getLogger(__name__)
@@ -87,6 +92,9 @@ class HttpEngine:
             on_bug=self._bug,
             tracer=_tracer_of(worker, clock),
         )
+        own = f"{config.pod_namespace}/{config.gateway}"
+        judge = PolicyJudge(own, KeyRing(self._context, worker.world), time.time)
+        self._judge = self._context.judge = judge
         self._connections: dict[Requests, ServerConnection] = {}
         self._peeks: dict[Peek, None] = {}
         self._empty = trio.lowlevel.ParkingLot()
@@ -96,8 +104,8 @@ class HttpEngine:
     # Connections.
 
     def takes(self, destination: Admitted, peer: Identity) -> bool:
-        """Whether a port speaks HTTP, or may, or has routes for this client."""
-        if destination.app_protocol not in PLAIN:
+        """Whether a port speaks HTTP, or may, or has routes for this client, or policies."""
+        if destination.app_protocol not in PLAIN or self._judge.concerns(_called(destination)):
             return True
         service = destination.service
         if service is None or destination.workload is not None:
@@ -117,13 +125,7 @@ class HttpEngine:
         self, destination: Admitted, link: Link, identity: Identity, far: SocketAddress
     ) -> None:
         caller = Caller(address=far, identity=identity, workload=self._workload(far, identity))
-        called = Called(
-            service=destination.service,
-            workload=destination.workload,
-            port=destination.port,
-            address=destination.address,
-        )
-        peer = Peer(self._context, caller, called)
+        peer = Peer(self._context, caller, _called(destination))
         speaks = destination.app_protocol
         settings = self._context.settings
         match peer.routes:
@@ -134,6 +136,8 @@ class HttpEngine:
             case RequestRoutes():
                 look = partial(self._look, peer, True)
                 self._peek(link, look, settings.head_stall_s)
+            case None if speaks in PLAIN and self._judge.wants_name(peer.called):
+                self._peek(link, partial(self._look_for_any_name, peer), settings.sniff_s)
             case None if speaks in PLAIN:
                 self._pass(peer, link, "")
             case None:
@@ -182,8 +186,21 @@ class HttpEngine:
         link = Peeked(peek)
         if found is Spoken.HTTP1 or found is Spoken.HTTP2:
             self._requests(peer, link, is_http2=found is Spoken.HTTP2)
+        elif self._judge.wants_name(peer.called):
+            return self._look_for_any_name(peer, peek)
         else:
             self._pass(peer, link, "")
+        return True
+
+    def _look_for_any_name(self, peer: Peer, peek: Peek) -> bool:
+        """Pass a connection, of which a policy wants to know the server's name if it has one."""
+        try:
+            name = server_name(peek.octets) if peek.octets else None
+        except ClientHelloInvalidError:
+            name = ""
+        if name is None and not peek.is_late:
+            return False
+        self._pass(peer, Peeked(peek), name or "")
         return True
 
     def _look_for_name(self, peer: Peer, peek: Peek) -> bool:
@@ -238,7 +255,20 @@ class HttpEngine:
         )
         flow = Flow(self._worker.metrics, self._worker.flows, record, lambda _error: link.reset())
         with flow:
+            self._admit(peer, name)
+            flow.judge_again = partial(self._admit, peer, name)
             Passing(self._context, flow, link, self._way(peer, name)).start()
+
+    def _admit(self, peer: Peer, name: str) -> None:
+        """Judge a connection, now or again.
+
+        Raises:
+            PolicyDeniedError: it may not pass.
+        """
+        verdict = self._judge.judge_connection(peer.caller, peer.called, name)
+        tell_verdict(self._context.metrics, verdict)
+        if not verdict.allowed:
+            raise PolicyDeniedError(Verdict(False, verdict.code, verdict.policy, verdict.rule))
 
     def _way(self, peer: Peer, name: str) -> Destination:
         routes = peer.routes
@@ -258,6 +288,17 @@ class HttpEngine:
     def configured(self, names: frozenset[str]) -> None:
         """These configuration resources came, changed or went."""
         configure(self._context, self._worker.configurations, names)
+        if any(name.startswith(POLICIES) for name in names):
+            self._judge_again()
+
+    def _judge_again(self) -> None:
+        """End the connections that a change of the policies forbids."""
+        for flow in self._worker.flows:
+            if flow.judge_again is not None:
+                try:
+                    flow.judge_again()
+                except PolicyDeniedError as error:
+                    flow.stop(PolicyChangedError(error.verdict))
 
     def rows(self) -> list[MetricRow]:
         """What was counted."""
@@ -290,6 +331,7 @@ class HttpEngine:
             live.stop()
         for connection in list(self._connections.values()):
             connection.close()
+        self._judge.close()
         self._context.destinations.close()
 
     async def wait_empty(self) -> None:
@@ -314,3 +356,12 @@ def _tracer_of(worker: WorkerContext, clock: Callable[[], float]) -> Tracer | No
         return None
     chance = random.Random()  # noqa: S311 - ids of traces are no secrets
     return Tracer(tracing.sampler, chance, clock, time.time, spans.put)
+
+
+def _called(destination: Admitted) -> Called:
+    return Called(
+        service=destination.service,
+        workload=destination.workload,
+        port=destination.port,
+        address=destination.address,
+    )

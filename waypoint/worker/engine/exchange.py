@@ -10,6 +10,7 @@ from typing import Final
 
 from mesh.errors import MeshError
 from mesh.model.routes import ExternalAuth
+from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.answers import GRPC_OF_HTTP, grpc_error
 from mesh.routing.http.entries import Matched
 from mesh.routing.http.paths import normalise_path
@@ -33,10 +34,14 @@ from waypoint.worker.engine.failures import (
     ConnectMethodError,
     DrainingError,
     ExchangeBugError,
+    RequestDeniedError,
     RequestStalledError,
     RouteMissingError,
+    fields_of,
     outcome_of,
+    text_of,
 )
+from waypoint.worker.engine.judging import PASSES, tell_verdict
 from waypoint.worker.engine.mirror import MirrorCopy
 from waypoint.worker.engine.steering import Steered, is_answered_at_once
 from waypoint.worker.engine.tries import Tries
@@ -68,6 +73,7 @@ class Exchange(Tries, RequestUser, Live):
         "stream",
         "told_authority",
         "told_target",
+        "verdict",
     )
 
     def __init__(self, peer: Peer, stream: ServerStream, head: RequestHead, *, end: bool) -> None:
@@ -88,6 +94,8 @@ class Exchange(Tries, RequestUser, Live):
         self.response_octets = 0
         self._is_upgraded = False
         self._other_ended = False
+        self.verdict: RequestVerdict | None = None
+        """Of policies, when there are any."""
         self._questions: Questions | None = None
         self.answer_fields: Fields = []
         """What the client's answer gets beside what the endpoint says."""
@@ -121,9 +129,13 @@ class Exchange(Tries, RequestUser, Live):
         if context.tracer is not None:
             self.trace = context.tracer.begin(head)
         if context.judge is not None:
-            auths = context.judge.judge(peer.caller, peer.called, head)
-            if auths:
-                self._ask(auths, self._route)
+            verdict = self.verdict = context.judge.judge(peer.caller, peer.called, head)
+            if verdict is not PASSES:
+                tell_verdict(context.metrics, verdict)
+            if not verdict.allowed:
+                raise RequestDeniedError(verdict.code, verdict.policy)
+            if verdict.ask:
+                self._ask(verdict.ask, self._route)
                 return
         self._route()
 
@@ -335,8 +347,8 @@ class Exchange(Tries, RequestUser, Live):
             self.grpc_status = str(outcome.grpc)
             self.reply(grpc_error(outcome.grpc, str(error)))
             return
-        text = error.code.encode() + b"\n"
-        fields: Fields = [(b"content-type", b"text/plain")]
+        text = text_of(error)
+        fields: Fields = [(b"content-type", b"text/plain"), *fields_of(error)]
         self.reply(ResponseHead(outcome.status, fields, length=len(text)), text)
 
     def failed_by(self, bug: Exception) -> None:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.errors import DeniedError, MeshError, PeerError, UnavailableError
+from mesh.routing.http.answers import GRPC_OF_HTTP
 from mesh.routing.http.paths import PathInvalidError
+from mesh.wire.http.messages import Fields
+from waypoint.worker.tokens import RequestTokenError
 
+FORBIDDEN: Final = 403
 UNKNOWN: Final = 2
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
@@ -195,7 +199,7 @@ class RequestDeniedError(DeniedError):
 
     def __init__(self, verdict: str, policy: str = "") -> None:
         """Keep the verdict's code, and the policy's name if one decided."""
-        super().__init__("denied by policy")
+        super().__init__("RBAC: access denied")
         self.verdict, self.policy = verdict, policy
 
 
@@ -213,10 +217,10 @@ class AuthorizerFailedError(UnavailableError):
 
     code = "http_authorizer_failed"
 
-    def __init__(self, cause: MeshError | None = None) -> None:
-        """Keep what went wrong."""
+    def __init__(self, cause: MeshError | None = None, status: int = 403) -> None:
+        """Keep what went wrong, and the status that the client is to see."""
         super().__init__(f"no word of the external authoriser: {cause or 'unusable answer'}")
-        self.cause = cause
+        self.cause, self.status = cause, status
 
 
 class AuthorizerBodyTooLargeError(DeniedError):
@@ -292,6 +296,14 @@ _UNKNOWN: Final = Outcome(503, UNAVAILABLE, "UF")
 
 def outcome_of(error: MeshError) -> Outcome:
     """What is seen of a failure; one that is not of this module is a failure to connect."""
+    match error:
+        case RequestTokenError(status=status):
+            grpc = PERMISSION_DENIED if status == FORBIDDEN else UNAUTHENTICATED
+            return Outcome(status, grpc, "-")
+        case AuthorizerFailedError(status=status) if status != FORBIDDEN:
+            return Outcome(status, GRPC_OF_HTTP.get(status, UNKNOWN), "UAEX")
+        case _:
+            pass
     return OUTCOMES.get(type(error), _UNKNOWN)
 
 
@@ -302,3 +314,22 @@ def code_of(error: MeshError) -> str:
             return code
         case _:
             return error.code
+
+
+def text_of(error: MeshError) -> bytes:
+    """What a client reads of a failure over HTTP: of a refusal by policy, Istio's words."""
+    match error:
+        case RequestDeniedError():
+            return str(error).encode()
+        case RequestTokenError():
+            return b"Jwt verification fails"
+        case _:
+            return error.code.encode() + b"\n"
+
+
+def fields_of(error: MeshError) -> Fields:
+    """Fields of the answer to a request that has failed (RFC 6750 section 3)."""
+    if isinstance(error, RequestTokenError):
+        kind = b"insufficient_scope" if error.status == FORBIDDEN else b"invalid_token"
+        return [(b"www-authenticate", b'Bearer error="' + kind + b'"')]
+    return []

@@ -8,6 +8,7 @@ from mesh.model.address import SocketAddress
 from mesh.model.workload import Workload
 from mesh.observe.access_log import Field
 from mesh.observe.request_metrics import Side
+from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.entries import Matched
 from mesh.wire.http.messages import RequestHead, first
 from waypoint.worker.engine.body import Body
@@ -40,6 +41,7 @@ class Facts(Protocol):
     target: Target | None
     told_authority: bytes
     told_target: bytes
+    verdict: RequestVerdict | None
 
     @property
     def tries(self) -> int:
@@ -105,9 +107,19 @@ def _fields(facts: Facts, seconds: float, flag: str, asked: int) -> dict[str, Fi
         **_workload("dst", None if target is None else target.endpoint.workload),
         "error": "" if error is None else str(error),
         "code": "" if error is None else code_of(error),
+        **({} if facts.verdict is None else _policies(facts.verdict)),
     }
     return {
         name: value for name, value in fields.items() if value not in {"", 0} or name in _ALWAYS
+    }
+
+
+def _policies(verdict: RequestVerdict) -> dict[str, Field]:
+    """Which policy has refused, and which matched and only watch, or are only tried."""
+    return {
+        "policy": "" if verdict.allowed else verdict.policy,
+        "audited": ",".join(verdict.audited),
+        "dry_run": ",".join(verdict.dry_run),
     }
 
 

@@ -108,6 +108,16 @@ def test_an_idle_connection_is_closed_in_time() -> None:
     assert destinations.of_service(WEB, 80).load.connections == 0
 
 
+def test_what_leads_to_who_is_no_endpoint_any_more_is_closed_without_a_request() -> None:
+    stage = Stage(web(), endpoint("a"), endpoint("b"))
+    stage.get()
+    name = stage.opened[0][0]
+    stage.apply(endpoint(name, status=WorkloadStatus.UNHEALTHY))
+    stage.context.destinations.sweep(1, stage.now)
+    stage.run()
+    assert stage.server(name).closings == [None]
+
+
 def test_a_destination_is_the_same_one_each_time_even_without_endpoints() -> None:
     stage = Stage(web())
     destinations = stage.context.destinations

@@ -1,6 +1,5 @@
 import math
 
-import pytest
 import trio
 import trio.testing
 
@@ -44,8 +43,9 @@ def test_one_can_cancel_another_that_is_due_at_the_same_moment() -> None:
     assert called == []
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_the_task_wakes_for_an_earlier_timer_too() -> None:
+async def test_the_task_wakes_for_an_earlier_timer_too(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time jumps
+) -> None:
     timers = Timers(lambda _bug: None)
     called: list[float] = []
     begin = trio.current_time()
