@@ -21,6 +21,8 @@ from mesh.routing.balance import Endpoint
 from mesh.routing.http.routes import Routes
 from mesh.runtime.http.http1_client import Http1Client
 from mesh.runtime.http.http1_server import Http1Server
+from mesh.runtime.http.http2_client import Http2Client
+from mesh.runtime.http.http2_server import Http2Server
 from mesh.runtime.http.link import Link
 from mesh.runtime.http.stream import (
     ClientConnection,
@@ -30,6 +32,7 @@ from mesh.runtime.http.stream import (
 )
 from mesh.state.world import World
 from mesh.wire.http.messages import Fields, RequestHead
+from mesh.wire.http2.flow import WindowBudget
 from tests.mesh.runtime.http.memory_link import Wire
 from tests.mesh.runtime.http.users import Caller as Asked
 from tests.mesh.runtime.http.users import Pool as Connection
@@ -81,6 +84,9 @@ class Stage:
         self.refuses: set[str] = set()
         self.is_slow = False
         self.versions: list[bool] = []
+        self.in_http2: set[str] = set()
+        """Endpoints that speak it; if there are none, all speak HTTP/1.1 whatever they are asked."""
+        self.windows = WindowBudget(1 << 28)
         timers = Timers(self.bugs.append, lambda: self.now)
         self.means = Means(self.open_link, self.ask, timers)
         destinations = Destinations(self.world, lambda: OWN, self.means)
@@ -123,9 +129,15 @@ class Stage:
 
     def link_to(self, name: str) -> Link:
         wire = self.wire()
-        http = Http1Server(wire.right, self.server(name), self.round_end.append)
-        http.start()
+        self.serving(wire.right, self.server(name), is_http2=name in self.in_http2).start()
         return wire.left
+
+    def serving(
+        self, link: Link, user: ServerConnectionUser, *, is_http2: bool
+    ) -> ServerConnection:
+        if is_http2:
+            return Http2Server(link, user, self.round_end.append, self.windows)
+        return Http1Server(link, user, self.round_end.append)
 
     def let_in(self) -> None:
         """Those that wait for a link get it."""
@@ -135,11 +147,12 @@ class Stage:
 
     def ask(self, link: Link, user: ClientConnectionUser, is_http2: bool) -> ClientConnection:
         self.versions.append(is_http2)
+        if is_http2 and self.in_http2:
+            return Http2Client(link, user, self.round_end.append, self.windows)
         return Http1Client(link, user, self.round_end.append)
 
     def answer(self, link: Link, user: ServerConnectionUser, is_http2: bool) -> ServerConnection:
-        assert not is_http2
-        return Http1Server(link, user, self.round_end.append)
+        return self.serving(link, user, is_http2=is_http2)
 
     # What a test does.
 
@@ -179,11 +192,13 @@ class Stage:
             Called(service=found, workload=None, port=80, address=at("10.9.0.1:80")),
         )
 
-    def client(self, peer: Peer | None = None) -> Http1Client:
+    def client(self, peer: Peer | None = None, *, is_http2: bool = False) -> ClientConnection:
         """A client's connection."""
         wire = self.wire()
-        self.context.answer(wire.right, Requests(peer or self.peer()), False).start()
-        http = Http1Client(wire.left, Connection(), self.round_end.append)
+        self.context.answer(wire.right, Requests(peer or self.peer()), is_http2).start()
+        http: ClientConnection = Http1Client(wire.left, Connection(), self.round_end.append)
+        if is_http2:
+            http = Http2Client(wire.left, Connection(), self.round_end.append, self.windows)
         http.start()
         return http
 
@@ -202,7 +217,7 @@ class Stage:
 
     def send(
         self,
-        client: Http1Client,
+        client: ClientConnection,
         target: str = "/",
         method: str = "GET",
         fields: Fields | None = None,
