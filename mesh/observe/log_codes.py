@@ -18,6 +18,8 @@ LOG_CODES: Final[Mapping[str, str]] = {
     "start_refused": "A process cannot start: the lines before it say what to mend.",
     # The control process of a proxy.
     "agent_away": "The node agent is not there: pods that are served stay, no new ones come.",
+    "collector_away": "The traces' collector is not reached: spans wait, then they are dropped.",
+    "spans_rejected": "The traces' collector does not want some spans; its words say why.",
     "apply_late": "A worker does not decide by the newest state in time.",
     "http_page_failed": "A bug in a page: its traceback is in the log.",
     "last_good_unsaved": "The last good state cannot be written; without a control plane no start.",

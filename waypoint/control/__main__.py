@@ -9,6 +9,8 @@ import sys
 import trio
 
 from mesh.errors import ConfigError
+from mesh.observe.collector import traffic_families
+from mesh.observe.request_collector import request_families
 from mesh.runtime import logs
 from mesh.runtime.control.pages import Pages, serving
 from mesh.runtime.control.stats import Stats
@@ -28,7 +30,13 @@ async def _serve(descriptor: int, config: Config) -> None:
     control = Control(config, supervisor)
     pages = Pages(
         WaypointAdmin(control, supervisor).page,
-        Stats("waypoint", control, control.workers).page,
+        Stats(
+            "waypoint",
+            control,
+            control.workers,
+            of_rows=(traffic_families, request_families),
+            of_own=tuple if control.spans is None else control.spans.families,
+        ).page,
         control.readiness.page,
     )
     async with serving(config.ports, pages, ipv6=config.ipv6_enabled):

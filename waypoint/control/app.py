@@ -25,8 +25,10 @@ from mesh.runtime.processes.orders import DrainAll, Order, Serving, WorkerGone, 
 from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import StateDelta
 from waypoint.config import Config
+from waypoint.control.link import WaypointLink
 from waypoint.control.node import node_of
 from waypoint.control.readiness import Readiness
+from waypoint.control.tracing import exporter_of
 
 APPLIED_S: Final = 10.0
 """Longer no worker is waited for before a response is acknowledged."""
@@ -59,6 +61,8 @@ class Control:
         self._saver = _saver_of(config)
         self.discovery: Discovery | None = None
         self.readiness = Readiness(self)
+        self.spans = exporter_of(config, chance)
+        """None: nothing is traced."""
         self._chance = chance
         self._hurried, self._hurries = trio.open_memory_channel[Identity](16)
 
@@ -72,6 +76,8 @@ class Control:
         async with trio.open_nursery() as services:
             services.start_soon(self.certificates.run)
             services.start_soon(self._hurry)
+            if self.spans is not None:
+                services.start_soon(self.spans.run)
             self._start_discovery(services)
             await self._supervisor.send(Serving())
             await self._obey_all(services)
@@ -166,7 +172,9 @@ class Control:
                 return
             order, feed = packet
             if isinstance(order, WorkerStarted) and feed is not None:
-                link = Link(order.index, order.pid, FeedChannel(feed), wanted)
+                on_spans = None if self.spans is None else self.spans.take
+                channel = FeedChannel(feed)
+                link = WaypointLink(order.index, order.pid, channel, wanted, on_spans)
                 services.start_soon(self.workers.run_link, link)
             else:
                 await self._obey(order)

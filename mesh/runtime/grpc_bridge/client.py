@@ -57,6 +57,8 @@ class Target:
     """PEM certificates that its chain must lead to."""
     server_name: str = ""
     """The name that its certificate must have, when that is not HOST."""
+    is_plain: bool = False
+    """No TLS, and anybody may be there: never with a token. `roots` and name do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,14 @@ class GrpcStream(Generic[RequestT, ResponseT]):
 
 
 class GrpcClient:
-    """A TLS channel to a server. Close it when done."""
+    """A channel to a server, by TLS unless its target says otherwise. Close it when done."""
 
     def __init__(self, target: Target) -> None:
         """Connect with the first call."""
         options: list[tuple[str, int | str]] = list(OPTIONS)
+        if target.is_plain:
+            self._channel = grpc.insecure_channel(target.address, options=options)
+            return
         if target.server_name:
             options.append(("grpc.ssl_target_name_override", target.server_name))
         credentials = grpc.ssl_channel_credentials(root_certificates=target.roots)
