@@ -7,22 +7,55 @@ import array
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from bench.namespaces import CLIENT_IP, SERVER_IP, inside, path_of
+from bench.namespaces import (
+    CLIENT_IP,
+    REQUEST_PORT,
+    SERVER_IP,
+    SERVICE_IP,
+    WAYPOINT_IP,
+    inside,
+    path_of,
+)
 from bench.processes import Started
 from mesh.model.address import parse_ip
 from mesh.model.identity import Identity
+from mesh.model.names import HBONE_PORT
 from mesh.model.policy import Authorization
-from mesh.model.workload import Service, TunnelProtocol, Workload
+from mesh.model.routes import (
+    Attachment,
+    Backend,
+    Filters,
+    HeaderChange,
+    RequestMatch,
+    Route,
+    RouteKind,
+    RouteRule,
+    ValueMatch,
+    ValueMatchKind,
+    Waypoint,
+)
+from mesh.model.workload import (
+    AppProtocol,
+    GatewayAddress,
+    NetworkAddress,
+    Port,
+    Service,
+    TunnelProtocol,
+    Workload,
+)
+from mesh.wire.configuration_values import Configuration, configuration_fields, configuration_name
 from mesh.wire.feed import (
     MAX_PACKET_OCTETS,
     AddPod,
     Answer,
     Applied,
     Certificate,
+    Configured,
     HelloEnd,
     PodInfo,
     PodListening,
@@ -36,6 +69,8 @@ from tests.pki import Issued
 MessageT = TypeVar("MessageT")
 
 ANSWER_SECONDS: Final = 20.0
+SERVICE_HOST: Final = "bench.bench.svc.cluster.local"
+SERVICE_KEY: Final = f"bench/{SERVICE_HOST}"
 ENVIRONMENT: Final = {
     "NODE_NAME": "bench",
     "POD_NAME": "ztunnel-bench",
@@ -122,6 +157,7 @@ class Worker:
         workloads: Iterable[Workload],
         services: Iterable[Service] = (),
         policies: Iterable[Authorization] = (),
+        configuration: Iterable[Configuration] = (),
     ) -> None:
         """Make this the whole state, and wait until it is in force."""
         self._version += 1
@@ -133,6 +169,10 @@ class Worker:
                 workloads=tuple(workloads),
                 services=tuple(services),
                 policies=tuple(policies),
+                configuration=tuple(
+                    Configured(configuration_name(one), *configuration_fields(one))
+                    for one in configuration
+                ),
             )
         )
         self.wait(Applied)
@@ -163,9 +203,20 @@ class Worker:
             raise ValueError(error)
 
 
+def _configured(value: Configuration) -> Configured:
+    return Configured(configuration_name(value), *configuration_fields(value))
+
+
 @contextmanager
-def worker(module: str = "ztunnel.worker", **environment: str) -> Iterator[Worker]:
-    """A worker process (of this module) that has been greeted, until the block ends.
+def worker(
+    module: str = "ztunnel.worker", namespace: str = "", **environment: str
+) -> Iterator[Worker]:
+    """A worker process that has been greeted, until the block ends.
+
+    Args:
+        module: whose.
+        namespace: where it runs; empty is here.
+        environment: more than ENVIRONMENT.
 
     Raises:
         RuntimeError: it does not answer; the message has what it said.
@@ -173,8 +224,9 @@ def worker(module: str = "ztunnel.worker", **environment: str) -> Iterator[Worke
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with its:
+            command = [sys.executable, "-m", module, str(its.fileno()), "0"]
             process = Started(
-                [sys.executable, "-m", module, str(its.fileno()), "0"],
+                inside(namespace, *command) if namespace else command,
                 keep=(its.fileno(),),
                 env={**os.environ, **ENVIRONMENT, **environment},
             )
@@ -221,6 +273,71 @@ def running(
         finally:
             os.close(netns)
         yield fed.process
+
+
+@contextmanager
+def waypoint(
+    namespace: str,
+    us: Identity,
+    issued: Issued,
+    server: Identity,
+    ports: Sequence[int],
+    routes: Iterable[Route] = (),
+) -> Iterator[Worker]:
+    """A waypoint's worker before SERVICE_IP, until the block ends; `server` has SERVER_IP.
+
+    Raises:
+        RuntimeError: it does not listen; the message has what it said.
+    """
+    environment = {
+        "GATEWAY_NAME": us.service_account,
+        "POD_NAME": us.service_account,
+        "POD_NAMESPACE": us.namespace,
+        "SERVICE_ACCOUNT": us.service_account,
+        "INSTANCE_IP": WAYPOINT_IP,
+        "WAYPOINT_WORKER_THREADS": "1",
+    }
+    address = NetworkAddress("", parse_ip(WAYPOINT_IP))
+    service = Service(
+        name="bench",
+        namespace=us.namespace,
+        hostname=SERVICE_HOST,
+        addresses=(NetworkAddress("", parse_ip(SERVICE_IP)),),
+        ports=tuple(Port(port, port, AppProtocol.HTTP11) for port in ports),
+        waypoint=GatewayAddress(address, HBONE_PORT),
+    )
+    endpoint = replace(world(us, server)[1], services={service.key: service.ports})
+    itself = Waypoint(namespace=us.namespace, name=us.service_account, addresses=(address.ip,))
+    with worker("waypoint.worker", namespace, **environment) as fed:
+        with _blaming(fed.process):
+            fed.tell([endpoint], [service], configuration=[itself, *routes])
+            fed.certify(us, issued)
+        yield fed
+
+
+def route(
+    name: str, service: str, *, port: int = REQUEST_PORT, rules: int = 1, value: str = "match"
+) -> Route:
+    """A route whose last rule takes requests with this `x-bench`, and adds a header to them."""
+    backend = Backend(service=service, port=port)
+    added = Filters(request_headers=HeaderChange(add=(("x-added", "by-the-waypoint"),)))
+    values = [f"{name}-{number}" for number in range(rules - 1)] + [value]
+    return Route(
+        kind=RouteKind.HTTP,
+        namespace="bench",
+        name=name,
+        parents=(Attachment(service, port),),
+        rules=tuple(
+            RouteRule(
+                matches=(
+                    RequestMatch(headers=(ValueMatch("x-bench", ValueMatchKind.EXACT, value),)),
+                ),
+                filters=added,
+                backends=(backend,),
+            )
+            for value in values
+        ),
+    )
 
 
 def python(namespace: str, *words: str) -> list[str]:

@@ -47,10 +47,13 @@ def contestants(names: Sequence[str]) -> Iterator[list[Contestant]]:
             at_between = authority.issue(between)
             if name == "envoy":
                 config = envoy_waypoint.waypoint(at_between, near, far, PORTS, ())
-                middle = envoy.running(wires.waypoint, config)
+                waypoint = stack.enter_context(envoy.running(wires.waypoint, config))
             else:
-                middle = sluice.waypoint(wires.waypoint, between, at_between, far, PORTS)
-            waypoint = stack.enter_context(middle)
+                routes = [
+                    sluice.route(f"to-{port}", sluice.SERVICE_KEY, port=port) for port in PORTS
+                ]
+                middle = sluice.waypoint(wires.waypoint, between, at_between, far, PORTS, routes)
+                waypoint = stack.enter_context(middle).process
             ends = (
                 envoy.running(wires.client, envoy.client(at_near, between, WAYPOINT_IP)),
                 envoy.running(wires.server, envoy.server(at_far, between, PORTS)),
