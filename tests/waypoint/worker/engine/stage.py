@@ -85,7 +85,7 @@ class Stage:
         self.is_slow = False
         self.versions: list[bool] = []
         self.in_http2: set[str] = set()
-        """Endpoints that speak it; if there are none, all speak HTTP/1.1 whatever they are asked."""
+        """Endpoints that speak it; if none does, all speak HTTP/1.1 whatever they are asked."""
         self.windows = WindowBudget(1 << 28)
         timers = Timers(self.bugs.append, lambda: self.now)
         self.means = Means(self.open_link, self.ask, timers)

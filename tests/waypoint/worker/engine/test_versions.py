@@ -1,4 +1,4 @@
-"""One version of HTTP on this side, perhaps another on that; gRPC; and content under random pauses."""
+"""One version of HTTP on this side, another on that; gRPC; content under random pauses."""
 
 import random
 
