@@ -92,6 +92,9 @@ class Httpd(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Connections are reset when the proxy ends."""
+
 
 @contextmanager
 def running_httpd() -> Iterator[int]:

@@ -3,8 +3,10 @@
 1. The protocol is the pure core's (`mesh.wire.http2`). What it queues, and DATA, goes to the link
    together, at the round's end; large DATA at once.
 2. The link is credited for what was read at once: what is unread is the streams' windows' to bound.
-3. While the link is full nothing is added for streams: they wait, and hear `writable`.
-4. `tick` sends PINGs, seldom: gRPC servers end connections that are pinged more often than every
+3. The end of a message is put on its last frame where that is not sent yet: gRPC takes an answer of
+   trailers only, and one octet of a frame costs less than another frame.
+4. While the link is full nothing is added for streams: they wait, and hear `writable`.
+5. `tick` sends PINGs, seldom: gRPC servers end connections that are pinged more often than every
    five minutes. The tunnel under the link has PINGs of its own.
 """
 
@@ -53,8 +55,12 @@ class Http2Link(LinkUser, Sending):
         "_error",
         "_flush_planned",
         "_heard",
+        "_holding",
         "_http2",
         "_keepalive",
+        "_last",
+        "_last_at",
+        "_last_end",
         "_leaving",
         "_left",
         "_link",
@@ -70,6 +76,11 @@ class Http2Link(LinkUser, Sending):
         self._at_round_end = at_round_end
         self._messages: dict[Message, None] = {}
         self._waiting: dict[Message, None] = {}
+        self._holding: dict[Message, None] = {}
+        # The last DATA frame in `outgoing`, if it is the last frame there.
+        self._last: Stream | None = None
+        self._last_at = 0
+        self._last_end = 0
         self._flush_planned = False
         self._leaving = False
         self._left = False
@@ -173,6 +184,7 @@ class Http2Link(LinkUser, Sending):
                 link.write(piece)
             else:
                 outgoing += piece
+                self._last, self._last_at, self._last_end = stream, start, len(outgoing)
                 if len(outgoing) >= _PUSH_OCTETS:
                     self._push()
             at += count
@@ -191,9 +203,19 @@ class Http2Link(LinkUser, Sending):
 
     def send_end(self, stream: Stream) -> None:
         """End our direction."""
-        if not self._closed:
+        if self._closed or stream.local_closed:
+            return
+        outgoing = self._http2.outgoing
+        if self._last is stream and self._last_end == len(outgoing):
+            self._http2.end_written(outgoing, self._last_at, stream)
+        else:
             self._http2.send_end(stream)
-            self.plan_flush()
+        self.plan_flush()
+
+    def hold(self, message: Message) -> None:
+        """Tell this message to send its head (`send_head`) when the round ends."""
+        self._holding[message] = None
+        self.plan_flush()
 
     def credit(self, stream: Stream, octets: int) -> None:
         """The message's user has taken so many octets."""
@@ -308,11 +330,16 @@ class Http2Link(LinkUser, Sending):
 
     def _flush(self) -> None:
         self._flush_planned = False
+        if self._holding:
+            holding, self._holding = self._holding, {}
+            for message in holding:
+                message.send_head()
         if not self._closed and not self._link.is_full:
             self._push()
 
     def _push(self) -> None:
         outgoing = self._http2.outgoing
+        self._last = None
         if outgoing:
             self._link.write(outgoing)
             outgoing.clear()
@@ -327,6 +354,7 @@ class Http2Link(LinkUser, Sending):
         if self._ending or self._closed:
             return
         self._ending = self._leaving = True
+        self._flush()
         self._push()
         self._link.end()
 

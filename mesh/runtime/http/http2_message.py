@@ -34,6 +34,10 @@ class Sending(ABC):
         """End our direction."""
 
     @abstractmethod
+    def hold(self, message: "Message") -> None:
+        """Tell this message to send its head (`Message.send_head`) when the round ends."""
+
+    @abstractmethod
     def credit(self, stream: streams.Stream, octets: int) -> None:
         """The message's user has taken so many octets."""
 
@@ -112,6 +116,9 @@ class Message(Stream):
         self._stop(ErrorCode.CANCEL)
 
     # For the connection.
+
+    def send_head(self) -> None:
+        """Send a head that was held back, if there is one."""
 
     def push(self) -> None:
         """Link or window may have room again."""

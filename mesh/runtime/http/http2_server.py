@@ -14,7 +14,7 @@ from mesh.runtime.http.stream import (
     ServerStream,
     StreamUser,
 )
-from mesh.wire.http.messages import RequestHead, ResponseHead
+from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
 from mesh.wire.http1.heads import is_without_content
 from mesh.wire.http2 import events as happened
 from mesh.wire.http2 import streams
@@ -93,7 +93,7 @@ class ServerMessage(Message, ServerStream):
         user: Who serves it; None while it is being asked, and when it is done with.
     """
 
-    __slots__ = ("_begun", "_is_head", "_without_content", "user")
+    __slots__ = ("_begun", "_held", "_is_head", "_without_content", "user")
 
     def __init__(
         self, connection: Sending, stream: streams.Stream, head: RequestHead, *, end: bool
@@ -102,6 +102,7 @@ class ServerMessage(Message, ServerStream):
         self.user: RequestUser | None = None
         self._is_head = head.method == b"HEAD"
         self._begun = False
+        self._held: Headers | None = None
         self._without_content = False
         self._received_end = end
 
@@ -118,14 +119,38 @@ class ServerMessage(Message, ServerStream):
             self._begun = True
             method = b"HEAD" if self._is_head else b""
             self._without_content = is_without_content(head.status, method)
-        self._connection.send_headers(self.stream, response_headers(head), end=end)
+        headers = response_headers(head)
+        if self._begun and not end:
+            # Perhaps nothing follows: then this is the end, too.
+            self._held = headers
+            self._connection.hold(self)
+            return
+        self._connection.send_headers(self.stream, headers, end=end)
         if end:
             self._mark_sent_end()
 
     def send(self, piece: bytes | bytearray | memoryview) -> None:
         """A piece of the content."""
         if not self._without_content:
+            self.send_head()
             super().send(piece)
+
+    def finish(self, trailers: Fields) -> None:
+        """The answer is complete."""
+        held = self._held
+        if held is not None and not trailers and not self._sent_end:
+            self._held = None
+            self._connection.send_headers(self.stream, held, end=True)
+            self._mark_sent_end()
+            return
+        self.send_head()
+        super().finish(trailers)
+
+    def send_head(self) -> None:
+        """Send the head that was held back."""
+        held, self._held = self._held, None
+        if held is not None and not self._sent_end:
+            self._connection.send_headers(self.stream, held, end=False)
 
     def reset(self) -> None:
         """Give both messages up: INTERNAL_ERROR, as no client may take it for an end."""

@@ -187,6 +187,11 @@ class Connection:
         if end_stream:
             state.end_local(stream)
 
+    def end_written(self, buffer: bytearray, at: int, stream: Stream) -> None:
+        """Make the DATA frame whose header was written at `at`, and is not sent yet, the last."""
+        buffer[at + 4] |= frames.END_STREAM
+        self._state.end_local(stream)
+
     def send_end(self, stream: Stream) -> None:
         """End our direction with an empty DATA frame; nothing when it has ended."""
         if not stream.local_closed:
