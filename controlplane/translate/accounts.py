@@ -5,7 +5,7 @@ from typing import Final
 
 from controlplane.translate.facts import GatewayFacts, PodFacts, ServiceFacts
 from controlplane.translate.gateway_classes import accepts, is_waypoint
-from controlplane.translate.labels import selects
+from controlplane.translate.labels import USE_WAYPOINT, selects
 from controlplane.translate.store import Store
 
 UNKNOWN: Final = ""
@@ -29,6 +29,20 @@ def account_gateway(
         and accepts(store, gateway) in (traffic, "all")
     )
     return min(found, key=lambda gateway: gateway.key, default=None)
+
+
+def chooses_by_account(store: Store, service: ServiceFacts) -> bool:
+    """Whether endpoints of a service run as several accounts, of which some have a waypoint.
+
+    Then each endpoint's account counts, unless the service's own label says what does.
+    """
+    namespace = service.key.namespace
+    if service.labels.get(USE_WAYPOINT) or not has_account_gateways(store, namespace):
+        return False
+    accounts = {*accounts_of(store, service)}
+    return len(accounts) > 1 and any(
+        account and account_gateway(store, namespace, account, "service") for account in accounts
+    )
 
 
 def account_of(store: Store, service: ServiceFacts) -> str:

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from sys import intern
+from typing import Final
 
-from controlplane.translate.accounts import account_of
+from controlplane.translate.accounts import account_of, chooses_by_account
 from controlplane.translate.application_tunnel import application_tunnel
 from controlplane.translate.built import Built
 from controlplane.translate.canaries import canary_of
+from controlplane.translate.conditions import condition
 from controlplane.translate.facts import NamespaceFacts, PodFacts, ServiceFacts, SliceFacts
 from controlplane.translate.labels import INGRESS_USE_WAYPOINT, SERVICE_NAME
 from controlplane.translate.read_peers import STATIC_STRICT, policy_of
 from controlplane.translate.store import Store
-from controlplane.translate.waypoints import waypoint_of
+from controlplane.translate.waypoints import waypoint_of, waypoint_of_account
+from mesh.model.fields import Json
 from mesh.model.names import HBONE_PORT
 from mesh.model.workload import (
     NO_LOCALITY,
@@ -27,6 +30,12 @@ from mesh.model.workload import (
     WorkloadStatus,
 )
 from mesh.policy.peer_authentication import strictness
+
+BY_ACCOUNT: Final = "sluice.dev/WaypointByAccount"
+_BY_ACCOUNT: Final = (
+    "its endpoints run as several service accounts: a connection goes by the waypoint of the "
+    "account of the endpoint that is chosen for it; a ztunnel that is not ours passes that over"
+)
 
 
 def build_pod(store: Store, facts: PodFacts, built: Built) -> None:
@@ -49,6 +58,7 @@ def build_pod(store: Store, facts: PodFacts, built: Built) -> None:
             network_gateway=network_gateway(store, network),
             locality=node.locality if node else NO_LOCALITY,
             waypoint=waypoint.address,
+            account_waypoint=waypoint_of_account(store, facts.labels, namespace, account),
             application_tunnel=tunnel,
             authorization_policies=_policies_of(store, facts),
             services=_services_of(store, facts),
@@ -114,8 +124,12 @@ def build_service(store: Store, facts: ServiceFacts, built: Built) -> None:
     )
     canary = canary_of(store, facts, waypoint)
     built.problems.extend(problem for problem in (waypoint.problem, canary.problem) if problem)
-    if canary.condition is not None:
-        built.status = {"conditions": [canary.condition]}
+    by_account = chooses_by_account(store, facts)
+    conditions: list[Json] = [canary.condition] if canary.condition is not None else []
+    if by_account:
+        conditions.append(condition(BY_ACCOUNT, "True", "SeveralAccounts", _BY_ACCOUNT))
+    if conditions:
+        built.status = {"conditions": conditions}
     ingress = facts.labels.get(INGRESS_USE_WAYPOINT, namespace.labels.get(INGRESS_USE_WAYPOINT))
     built.values.append(
         replace(
@@ -124,6 +138,7 @@ def build_service(store: Store, facts: ServiceFacts, built: Built) -> None:
             waypoint=waypoint.address,
             weighted_waypoints=canary.waypoints,
             ingress_use_waypoint=waypoint.address is not None and ingress == "true",
+            chooses_by_account=by_account,
             load_balancing=_balancing(facts.service, facts, namespace),
         )
     )

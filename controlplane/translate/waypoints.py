@@ -121,6 +121,17 @@ def asked_of(
     return asked, is_own
 
 
+def waypoint_of_account(
+    store: Store, labels: Mapping[str, str], namespace: str, account: str
+) -> GatewayAddress | None:
+    """The waypoint of a pod's account, for calls to services whose endpoints run as several."""
+    gateway = account_gateway(store, namespace, account, "service")
+    if gateway is None or is_a_waypoints(store, labels, "workload"):
+        return None
+    asked = (namespace, gateway.key.name)
+    return choose(store, asked, store.namespace(namespace), "service", is_own=False).address
+
+
 def is_a_waypoints(store: Store, labels: Mapping[str, str], traffic: str) -> bool:
     """Whether an object belongs to a waypoint itself: then it has none."""
     if traffic == "workload":

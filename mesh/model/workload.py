@@ -204,6 +204,8 @@ class Workload:
     locality: Locality = NO_LOCALITY
     network_mode: NetworkMode = NetworkMode.STANDARD
     capacity: int = 1
+    account_waypoint: GatewayAddress | None = None
+    """Of its service account; for calls to services that choose by account. Our extension."""
     services: Mapping[str, tuple[Port, ...]]
     """`namespace/hostname` of each service that it serves, with its own ports there."""
 
@@ -230,6 +232,9 @@ class Service:
     canonical: bool = False
     ingress_use_waypoint: bool = False
     visibility: Visibility = Visibility.PUBLIC
+    chooses_by_account: bool = False
+    """Its endpoints run as several accounts, some with a waypoint of their own: the endpoint is
+    chosen first, then its account's waypoint. An extension of ours."""
 
     @property
     def key(self) -> str:

@@ -30,6 +30,8 @@ class Purpose(Enum):
     DESTINATION = "destination"
     WAYPOINT = "waypoint"
     """Its port need not be listed: an application tunnel listens for all ports."""
+    FORWARD = "forward"
+    """A waypoint forwards to it: not to one before which its account's own waypoint stands."""
 
 
 Candidate = tuple[Workload, int]
@@ -67,6 +69,11 @@ def shortlist(
     found = world.shortlists.get(service.key, question)
     if found is None:
         candidates = list(_candidates(world, service, source, port, purpose))
+        if purpose is Purpose.FORWARD and service.chooses_by_account:
+            # Callers' proxies send the others' share to those waypoints. When there is nobody
+            # else, a route has led here, and a backend's own waypoint is not traversed.
+            free = [each for each in candidates if each[0].account_waypoint is None]
+            candidates = free or candidates
         found = Shortlist.of(_nearest(service, source, candidates))
         world.shortlists.put(service.key, question, found)
     return found

@@ -3,7 +3,8 @@
 In this order (Istio's):
 
 1. to a port of the proxy itself: refused;
-2. to a service with a waypoint: to the waypoint;
+2. to a service with a waypoint: to the waypoint; to one that chooses by account: an endpoint is
+   chosen first, and if its account has a waypoint, it is asked for that endpoint;
 3. to a service: to one of its endpoints, or where the application wanted (PASSTHROUGH);
 4. to a workload's own address: to its waypoint, unless the caller is that waypoint; else to it;
 5. to an address that nobody here has: as it is.
@@ -105,6 +106,8 @@ class _Choice:
         service = self.world.service_at(self.network, ip, self.source.namespace)
         workload = self.world.workload_at(self.network, ip)
         addressed = service if workload is None else None
+        if addressed is not None and addressed.chooses_by_account:
+            return self._by_account(addressed)
         if addressed is not None:
             waypoint = waypoint_of(addressed, self.chance)
             if waypoint is not None:
@@ -115,17 +118,31 @@ class _Choice:
             return self._to_endpoint(Endpoint(workload, self.destination.port), None)
         return Passthrough(self.destination)
 
+    def _by_account(self, service: Service) -> Decision:
+        """By the waypoint of the chosen endpoint's account, else as the service's other ones go."""
+        endpoint = self._pick(service)
+        if endpoint is None:
+            return Refused(NO_ENDPOINT, f"no healthy upstream: {self.destination}")
+        waypoint = endpoint.workload.account_waypoint
+        if waypoint is not None and endpoint.workload.network == self.source.network:
+            ip = _own_address(endpoint, self.destination.ip)
+            if ip is None:
+                return Refused(NO_ADDRESS, f"no address is known of {endpoint.workload.uid}")
+            return self._to_waypoint(waypoint, service, SocketAddress(ip, endpoint.port))
+        others = waypoint_of(service, self.chance)
+        if others is not None:
+            return self._to_waypoint(others, service)
+        # No other draw: it might fall on an endpoint before which a waypoint stands.
+        return self._to_endpoint(endpoint, service)
+
+    def _pick(self, service: Service) -> Endpoint | None:
+        port = self.destination.port
+        return pick(self.world, service, self.source, port, Purpose.DESTINATION, self.chance)
+
     def _to_service(self, service: Service, addressed: Service | None) -> Decision:
         if service.load_balancing.mode is BalanceMode.PASSTHROUGH:
             return PlainTcp(self.destination, None, service)
-        endpoint = pick(
-            self.world,
-            service,
-            self.source,
-            self.destination.port,
-            Purpose.DESTINATION,
-            self.chance,
-        )
+        endpoint = self._pick(service)
         if endpoint is None:
             return Refused(NO_ENDPOINT, f"no healthy upstream: {self.destination}")
         return self._to_endpoint(endpoint, addressed)
@@ -143,7 +160,14 @@ class _Choice:
             return self._to_waypoint(waypoint, None)
         return reach(endpoint, self.destination.ip)
 
-    def _to_waypoint(self, waypoint: GatewayAddress, addressed: Service | None) -> Decision:
+    def _to_waypoint(
+        self,
+        waypoint: GatewayAddress,
+        addressed: Service | None,
+        target: SocketAddress | None = None,
+    ) -> Decision:
+        """To a waypoint, which is asked for `target`; by default for what was called."""
+        authority = str(target or self.destination)
         found = find_gateway(self.world, waypoint, self.source, Purpose.WAYPOINT, self.chance)
         if found is None:
             reason = f"unknown waypoint: waypoint {_written(waypoint)} not found"
@@ -154,7 +178,7 @@ class _Choice:
 
         def by_waypoint(ip: Ip) -> Hbone:
             tunnel = SocketAddress(ip, found.port)
-            return Hbone(tunnel, str(self.destination), expected, found.workload, addressed)
+            return Hbone(tunnel, authority, expected, found.workload, addressed)
 
         return _at_address(found, wanted_ip(waypoint, self.destination.ip), by_waypoint)
 
@@ -211,17 +235,30 @@ def reach(endpoint: Endpoint, wanted: Ip) -> Decision:
 def _at_address(
     endpoint: Endpoint, wanted: Ip, build: Callable[[Ip], PlainTcp | Hbone | DoubleHbone]
 ) -> Decision:
-    """At which of its addresses: the called one, else one like it, else the first allowed."""
+    """At one of its addresses, which DNS may have to tell."""
     workload = endpoint.workload
-    if wanted in workload.addresses:
-        return build(wanted)
-    families = endpoint.service.ip_families if endpoint.service else IpFamilies.AUTOMATIC
-    allowed = [ip for ip in workload.addresses if accepts(families, ip)]
-    if allowed:
-        return build(next((ip for ip in allowed if len(ip) == len(wanted)), allowed[0]))
+    ip = _own_address(endpoint, wanted)
+    if ip is not None:
+        return build(ip)
+    families = _families_of(endpoint)
     if not workload.hostname:
         return Refused(NO_ADDRESS, f"no valid destination for workload: {workload.uid}")
     return NeedsResolution(workload.hostname, wanted, families, build)
+
+
+def _own_address(endpoint: Endpoint, wanted: Ip) -> Ip | None:
+    """Which of its addresses: the called one, else one like it, else the first allowed."""
+    workload = endpoint.workload
+    if wanted in workload.addresses:
+        return wanted
+    families = _families_of(endpoint)
+    allowed = [ip for ip in workload.addresses if accepts(families, ip)]
+    alike = (ip for ip in allowed if len(ip) == len(wanted))
+    return next(alike, allowed[0] if allowed else None)
+
+
+def _families_of(endpoint: Endpoint) -> IpFamilies:
+    return endpoint.service.ip_families if endpoint.service else IpFamilies.AUTOMATIC
 
 
 def _written(gateway: GatewayAddress) -> str:

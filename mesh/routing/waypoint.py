@@ -204,7 +204,7 @@ def choose(world: World, destination: Destination, source: Workload, chance: Cha
         if destination.address is None:
             return Refused(NO_VIP, f"{service.key} leaves the address to its caller, who gave none")
         return PlainTcp(destination.address, None, service)
-    endpoint = pick(world, service, source, destination.port, Purpose.DESTINATION, chance)
+    endpoint = pick(world, service, source, destination.port, Purpose.FORWARD, chance)
     if endpoint is None:
         return Refused(NO_ENDPOINT, f"no healthy upstream: {service.key}:{destination.port}")
     return way_to(endpoint, source, destination.address)

@@ -15,6 +15,7 @@ from mesh.model.workload import (
     WeightedWaypoint,
 )
 from mesh.proto import workload_pb2
+from mesh.wire.workload_extensions import chooses_by_account, service_extensions
 from mesh.wire.workload_fields import (
     FieldReader,
     gateway_message,
@@ -64,6 +65,7 @@ def service_from_proto(message: workload_pb2.Service) -> Service:
         canonical=message.canonical,
         ingress_use_waypoint=message.ingress_use_waypoint,
         visibility=Visibility.NAMESPACE if hidden else Visibility.PUBLIC,
+        chooses_by_account=chooses_by_account(message.extensions),
     )
 
 
@@ -101,6 +103,7 @@ def service_to_proto(service: Service) -> workload_pb2.Service:
         ip_families=service.ip_families.name,
         canonical=service.canonical,
         ingress_use_waypoint=service.ingress_use_waypoint,
+        extensions=service_extensions(by_account=service.chooses_by_account),
         visibility=service.visibility.name,
     )
 

@@ -3,7 +3,8 @@
 A resource is a protobuf message, `istio.workload.Address` or `istio.security.Authorization`; the
 messages are in mesh/proto, their values in mesh/model. Reading is strict: what cannot be meant as
 it stands makes the resource invalid as a whole, and the error says which resource and field. A
-policy that is half understood would be another policy. What we do not carry: `extensions`.
+policy that is half understood would be another policy. Of `extensions` we carry
+our own (workload_extensions.py).
 """
 
 from google.protobuf.message import DecodeError

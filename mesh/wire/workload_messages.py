@@ -18,6 +18,7 @@ from mesh.model.workload import (
     WorkloadType,
 )
 from mesh.proto import workload_pb2
+from mesh.wire.workload_extensions import account_waypoint_of, workload_extensions
 from mesh.wire.workload_fields import (
     FieldReader,
     gateway_message,
@@ -78,6 +79,7 @@ def workload_from_proto(message: workload_pb2.Workload) -> Workload:
         ),
         network_mode=read.member("network_mode", MODES, message.network_mode),
         capacity=message.capacity.value if message.HasField("capacity") else 1,
+        account_waypoint=account_waypoint_of(read, message.extensions),
         services=shared_services(
             tuple(
                 [
@@ -138,6 +140,7 @@ def workload_to_proto(workload: Workload) -> workload_pb2.Workload:
         ),
         network_mode=workload.network_mode.name,
         capacity=None if workload.capacity == 1 else {"value": workload.capacity},
+        extensions=workload_extensions(workload.account_waypoint),
         services={
             key: workload_pb2.PortList(ports=port_messages(ports))
             for key, ports in workload.services.items()

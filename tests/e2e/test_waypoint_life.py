@@ -164,6 +164,34 @@ def test_workloads_and_services_of_an_account_go_by_its_waypoint(mesh: Lab) -> N
     mesh.curl(CLIENT, "http://bread.shop/")
 
 
+def test_of_a_service_of_several_accounts_the_accounts_share_goes_by_its_waypoint(
+    mesh: Lab,
+) -> None:
+    mesh.apply("""
+apiVersion: v1
+kind: Service
+metadata: {name: both, namespace: shop}
+spec: {selector: {also: both}, ports: [{name: http, port: 80, targetPort: http}]}
+""")
+    waypoint(mesh, "apply", "-n", "shop", "--service-account", "baker")
+    urls = ["http://both.shop/"] * 20
+    said = mesh.exec(CLIENT, "curl", "-sS", "-H", "Connection: close", *urls)
+    words = said.replace("}\n{", "}\n---\n{").split("---")
+    by = [str(json.loads(one)["pod"]).partition("-")[0] for one in words]
+
+    assert set(by) == {"bread", "cake"}
+    wait_until(
+        "a line for each request to bread",
+        lambda: passed(mesh, "baker-waypoint") == by.count("bread"),
+    )
+    found = json.loads(mesh.must("get", "service", "shop/both", "-o", "json"))
+    kinds = [one["type"] for one in found["status"]["conditions"]]
+    assert kinds == ["sluice.dev/WaypointByAccount"]
+
+    waypoint(mesh, "delete", "-n", "shop", "--service-account", "baker")
+    mesh.must("delete", "service", "shop/both")
+
+
 def test_a_gateway_that_cannot_be_served_is_not_waited_for_and_says_why(mesh: Lab) -> None:
     mesh.apply(WAYPOINT.replace("NAME", "gate").replace("CLASS", "sluice"))
     mesh.apply(WAYPOINT.replace("NAME", "other").replace("CLASS", "nobodys"))

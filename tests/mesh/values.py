@@ -119,6 +119,7 @@ WORKLOADS = st.builds(
     locality=st.builds(Locality, TEXT, TEXT, TEXT),
     network_mode=any_of(NetworkMode),
     capacity=NUMBER,
+    account_waypoint=st.none() | GATEWAY,
     services=st.dictionaries(TEXT, PORTS, max_size=3),
 )
 SERVICES = st.builds(
@@ -138,6 +139,7 @@ SERVICES = st.builds(
     canonical=st.booleans(),
     ingress_use_waypoint=st.booleans(),
     visibility=any_of(Visibility),
+    chooses_by_account=st.booleans(),
 )
 PATTERNS = few(
     st.one_of(

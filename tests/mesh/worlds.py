@@ -55,6 +55,7 @@ def pod(
     node: str = "node-a",
     locality: Locality | None = None,
     cluster: str = "Kubernetes",
+    of_account: GatewayAddress | None = None,
 ) -> Workload:
     """A pod with its own account, `spiffe://cluster.local/ns/shop/sa/NAME`, unless one is given."""
     return Workload(
@@ -76,6 +77,7 @@ def pod(
         node=node,
         locality=locality or Locality(),
         cluster_id=cluster,
+        account_waypoint=of_account,
         services=serves if isinstance(serves, dict) else dict.fromkeys(serves, ()),
     )
 
@@ -96,6 +98,7 @@ def service(
     families: IpFamilies = IpFamilies.AUTOMATIC,
     visibility: Visibility = Visibility.PUBLIC,
     canonical: bool = False,
+    by_account: bool = False,
 ) -> Service:
     """A service whose key is `shop/NAME`; a VIP may be a range such as `10.0.0.0/8`."""
     return Service(
@@ -111,6 +114,7 @@ def service(
         ip_families=families,
         visibility=visibility,
         canonical=canonical,
+        chooses_by_account=by_account,
     )
 
 

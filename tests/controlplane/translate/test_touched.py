@@ -85,6 +85,12 @@ spec: {nodeName: one}
 status: {podIPs: [{ip: 10.0.0.8}], conditions: [{type: Ready, status: "True"}]}
 ---
 apiVersion: v1
+kind: Pod
+metadata: {name: web-2, namespace: shop, labels: {app: web}}
+spec: {serviceAccountName: other, nodeName: one}
+status: {podIPs: [{ip: 10.0.0.11}]}
+---
+apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop, labels: {app: web}}
 spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{name: http, port: 80, targetPort: web}]}

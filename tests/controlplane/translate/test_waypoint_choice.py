@@ -178,6 +178,34 @@ def test_an_accounts_waypoint_that_is_not_ready_is_waited_for() -> None:
     assert of_pod(translation, "a") == of_service(translation) == named("for-a")
 
 
+def test_a_service_of_several_accounts_chooses_by_the_account_of_the_endpoint() -> None:
+    translation = translate(pod("a"), pod("b"), SERVICE, gateway("for-a", "10.96.0.9", account="a"))
+
+    assert translation.services[WEB_SERVICE].chooses_by_account
+    assert translation.workloads[WEB.format("a")].account_waypoint == at("10.96.0.9")
+    assert translation.workloads[WEB.format("b")].account_waypoint is None
+    status = str(translation.statuses[ObjectKey("Service", "shop", "web")])
+    assert "sluice.dev/WaypointByAccount" in status
+    assert "not ours" in status
+
+
+@pytest.mark.parametrize("name", ["none", "way"])
+def test_a_service_with_a_label_of_its_own_does_not_choose_by_account(name: str) -> None:
+    labelled = SERVICE.replace(
+        "namespace: shop}", f"namespace: shop, labels: {{istio.io/use-waypoint: {name}}}}}"
+    )
+    gateways = gateway("for-a", "10.96.0.9", account="a"), gateway("way", "10.96.0.7")
+    translation = translate(pod("a"), pod("b"), labelled, *gateways)
+
+    assert not translation.services[WEB_SERVICE].chooses_by_account
+
+
+def test_a_service_of_one_account_does_not_choose() -> None:
+    one = gateway("for-a", "10.96.0.9", account="a")
+
+    assert not translate(pod("a"), SERVICE, one).services[WEB_SERVICE].chooses_by_account
+
+
 # Canaries.
 
 CANARY = SERVICE.replace(

@@ -492,3 +492,55 @@ def test_a_refused_waypoint_or_gateway_by_address_is_named_so() -> None:
     decision = decide(world(web), "10.96.0.1:80")
     assert isinstance(decision, Refused)
     assert decision.reason == "unknown waypoint: waypoint net/10.0.0.77:15008 not found"
+
+
+# Services that choose by account.
+
+BAKER = pod("baker", "10.0.0.2", serves=("shop/web",), of_account=by_name("shop/wp"))
+COOK = pod("cook", "10.0.0.3", serves=("shop/web",))
+MIXED = service("web", "10.96.0.1", by_account=True)
+
+
+def by_account(draw: int, *more: Workload) -> Decision:
+    known = world(BAKER, COOK, MIXED, WAYPOINT, WAYPOINT_SERVICE, *more)
+    return decide(known, "10.96.0.1:80", draw=draw)
+
+
+def test_an_endpoint_is_asked_for_at_the_waypoint_of_its_account() -> None:
+    found = sorted((by_account(draw) for draw in range(2)), key=str)
+
+    assert found == [
+        Hbone(at("10.0.0.3:15008"), "10.0.0.3:8080", frozenset({me("cook")}), COOK, MIXED),
+        Hbone(at("10.0.0.8:15008"), "10.0.0.2:8080", frozenset({me("wp")}), WAYPOINT, MIXED),
+    ]
+
+
+def test_an_accounts_waypoint_that_is_not_there_is_not_gone_past() -> None:
+    known = world(BAKER, COOK, MIXED)
+    found = [decide(known, "10.96.0.1:80", draw=draw) for draw in range(2)]
+
+    assert [refused(one) for one in found if isinstance(one, Refused)] == ["route_waypoint_unknown"]
+
+
+def test_the_others_go_by_the_waypoint_of_the_service() -> None:
+    second = pod("second", "10.0.0.9", serves=("shop/second",))
+    front = service("second", "10.96.0.9", ports=(Port(15008, 15008),))
+    mixed = service("web", "10.96.0.1", by_account=True, waypoint=by_name("shop/second"))
+    known = world(BAKER, COOK, mixed, WAYPOINT, WAYPOINT_SERVICE, second, front)
+    found = [decide(known, "10.96.0.1:80", draw=draw) for draw in range(2)]
+
+    ways = {(one.workload.name, one.authority) for one in found if isinstance(one, Hbone)}
+    assert ways == {("wp", "10.0.0.2:8080"), ("second", "10.96.0.1:80")}
+
+
+def test_the_account_says_nothing_where_the_service_does_not_choose_by_it() -> None:
+    plain = service("web", "10.96.0.1")
+    known = world(BAKER, plain, WAYPOINT, WAYPOINT_SERVICE)
+    decision = decide(known, "10.96.0.1:80")
+
+    assert isinstance(decision, Hbone)
+    assert decision.workload is BAKER
+
+
+def test_a_service_that_chooses_by_account_and_has_no_endpoint_is_refused() -> None:
+    assert refused(decide(world(MIXED), "10.96.0.1:80")) == "route_no_endpoint"

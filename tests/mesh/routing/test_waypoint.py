@@ -296,3 +296,21 @@ def reached(way: Decision) -> Ip:
 def test_an_endpoint_that_is_only_a_name_has_to_be_looked_up() -> None:
     named = pod("server", hostname="db.example", protocol=TunnelProtocol.NONE)
     assert isinstance(way_to(Endpoint(named, 80), OWN), NeedsResolution)
+
+
+# Endpoints before which their account's waypoint stands.
+
+
+def test_a_waypoint_leaves_endpoints_to_the_waypoint_of_their_account() -> None:
+    mixed = service("web", "10.96.0.1", ports=HTTP, waypoint=OURS, by_account=True)
+    own = pod("baker", "10.0.0.2", serves=("shop/web",), of_account=by_name("shop/baker"))
+    other = pod("cook", "10.0.0.3", serves=("shop/web",))
+
+    def chosen(*workloads: Workload) -> set[str]:
+        known = world(mixed, OWN, *workloads)
+        destination = admitted(ask(known, "10.96.0.1:80"))
+        found = [choose(known, destination, OWN, lambda n, d=draw: d % n) for draw in range(2)]
+        return {one.workload.name for one in found if isinstance(one, Hbone)}
+
+    assert chosen(own, other) == {"cook"}
+    assert chosen(own) == {"baker"}  # a route has led here

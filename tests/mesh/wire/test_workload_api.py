@@ -283,3 +283,18 @@ def test_octets_that_are_no_message_are_named_by_what_discovery_says() -> None:
         with pytest.raises(ResourceInvalidError) as caught:
             read(b"\xff", "its name")
         assert caught.value.resource == "its name"
+
+
+def test_a_waypoint_of_an_account_that_cannot_be_meant_is_refused() -> None:
+    odd = workload_pb2.Workload(uid="u")
+    odd.extensions.add(name="sluice.dev/account-waypoint")
+
+    with pytest.raises(ResourceInvalidError, match="extensions"):
+        workload_from_proto(odd)
+
+
+def test_extensions_of_others_are_passed_over() -> None:
+    message = workload_pb2.Workload(uid="u")
+    message.extensions.add(name="somebody.example/else")
+
+    assert workload_from_proto(message) == workload_from_proto(workload_pb2.Workload(uid="u"))
