@@ -12,6 +12,8 @@ from mesh.observe.request_metrics import (
     EVENT_LABELS,
     EVENTS,
     LABELS,
+    POLICIES,
+    POLICY_LABELS,
     REQUEST_OCTETS,
     REQUESTS,
     REQUESTS_TOTAL,
@@ -29,7 +31,7 @@ def request_families(rows: Iterable[MetricRow]) -> Iterator[Metric]:
     """
     sums: dict[tuple[str, Labels], tuple[int, ...]] = {}
     for name, labels, numbers in rows:
-        if name in (REQUESTS, EVENTS):
+        if name in (REQUESTS, EVENTS, POLICIES):
             held = sums.get((name, labels), (0,) * len(numbers))
             sums[name, labels] = tuple(a + b for a, b in zip(held, numbers, strict=True))
     requests = {labels: numbers for (name, labels), numbers in sums.items() if name == REQUESTS}
@@ -57,6 +59,15 @@ def request_families(rows: Iterable[MetricRow]) -> Iterator[Metric]:
         if name == EVENTS:
             events.add_metric(labels, numbers[0])
     yield events
+    policies = CounterMetricFamily(
+        POLICIES,
+        "Requests and connections that policies refused, or matched.",
+        labels=POLICY_LABELS,
+    )
+    for (name, labels), numbers in sums.items():
+        if name == POLICIES:
+            policies.add_metric(labels, numbers[0])
+    yield policies
 
 
 def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:

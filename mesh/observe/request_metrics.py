@@ -21,6 +21,11 @@ RESPONSE_OCTETS: Final = "istio_response_bytes"
 EVENTS: Final = "sluice_waypoint_events"
 """Things that happen to requests and endpoints, by what they are and whose."""
 
+POLICIES: Final = "sluice_waypoint_policies"
+"""What policies have decided, by the policy and what came of it."""
+AUDITED: Final = "audited"
+TRIED: Final = "dry_run"
+
 EJECTED: Final = "endpoint_ejected"
 MIRROR_DROPPED: Final = "mirror_dropped"
 RETRIED: Final = "retried"
@@ -71,6 +76,7 @@ REQUEST_LABELS: Final = (
 )
 LABELS: Final = ("reporter", *SOURCE_LABELS, *DESTINATION_LABELS, *REQUEST_LABELS)
 EVENT_LABELS: Final = ("event", "destination_service")
+POLICY_LABELS: Final = ("policy", "outcome")
 
 Labels = tuple[str, ...]
 
@@ -134,6 +140,7 @@ class RequestMetrics:
         self._overflow = Side(tuple(OVERFLOW for _ in SOURCE_LABELS))
         self._overflow_there = Side(tuple(OVERFLOW for _ in DESTINATION_LABELS))
         self._events: dict[tuple[str, str], int] = {}
+        self._policies: dict[tuple[str, str], int] = {}
 
     def source(self, workload: Workload | None, identity: Identity | None) -> Side:
         """Who calls."""
@@ -196,12 +203,23 @@ class RequestMetrics:
         """How often it has happened."""
         return self._events.get((event, service), 0)
 
+    def note_policy(self, policy: str, outcome: str) -> None:
+        """A policy (`namespace/name`; empty: none by itself) has decided, or has matched."""
+        key = policy, outcome
+        if key not in self._policies and len(self._policies) >= self._max:
+            key = OVERFLOW, outcome
+        self._policies[key] = self._policies.get(key, 0) + 1
+
+    def policy_count(self, policy: str, outcome: str) -> int:
+        """How often it has."""
+        return self._policies.get((policy, outcome), 0)
+
     def rows(self) -> list[MetricRow]:
         """Everything counted so far, for the answer to a `metrics` query.
 
         A row of REQUESTS has the values of LABELS, and the total, then for duration (in us),
         request octets and response octets the sum and the count of each bucket. A row of EVENTS
-        has those of EVENT_LABELS and a count.
+        has those of EVENT_LABELS and a count, one of POLICIES those of POLICY_LABELS.
         """
         return [
             *(
@@ -209,6 +227,7 @@ class RequestMetrics:
                 for key, counts in self._counts.items()
             ),
             *((EVENTS, key, (number,)) for key, number in self._events.items()),
+            *((POLICIES, key, (number,)) for key, number in self._policies.items()),
         ]
 
 

@@ -53,6 +53,7 @@ class Flow:
         "_stopped",
         "_turn_away",
         "is_known",
+        "judge_again",
         "record",
     )
 
@@ -82,6 +83,8 @@ class Flow:
         self.record = record
         self.is_known = False
         """Both ends are: the connection counts."""
+        self.judge_again: Callable[[], None] | None = None
+        """Raises when the policies of this moment forbid the connection."""
         flows.add(self)
 
     def __enter__(self) -> Self:

@@ -143,6 +143,8 @@ class Inbound:
                 record.source_identity = request.peer
                 record.service = destination.service
                 record.security = ConnectionSecurity.MUTUAL_TLS
+                if engine is not None:
+                    flow.judge_again = engine.judging(destination, request.peer, request.far)
                 self._tcp.serve(flow, request, destination)
                 return
             request.accept()

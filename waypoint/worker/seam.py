@@ -1,5 +1,6 @@
 """What a worker asks of the engine that serves HTTP and routes."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from mesh.model.address import SocketAddress
@@ -29,6 +30,14 @@ class Engine(Protocol):
             link: The client's; nobody uses it yet.
             peer: Who calls.
             far: From where.
+        """
+
+    def judging(
+        self, destination: Destination, peer: Identity, far: SocketAddress
+    ) -> Callable[[], None]:
+        """What judges a connection that somebody else passes, whenever policies change.
+
+        It raises a MeshError when the connection may not go on.
         """
 
     def changed(self, changes: Changes) -> None:

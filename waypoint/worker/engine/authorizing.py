@@ -160,11 +160,17 @@ class Asking(Tries):
         fields = [field for field in self._fields if field[0] not in UNTOUCHABLE]
         if self._status == 200:
             wanted = {name.encode() for name in self._auth.response_headers}
+            shown = {name.encode() for name in self._auth.answer_headers}
             return Permission(
-                allowed=True, put=tuple(field for field in fields if field[0] in wanted)
+                allowed=True,
+                put=tuple(field for field in fields if field[0] in wanted),
+                answer=tuple(field for field in fields if field[0] in shown),
             )
         if self._status >= 500:
             raise AuthorizerAnswerInvalidError(f"status {self._status}")
+        if self._auth.denial_headers:
+            named = {name.encode() for name in self._auth.denial_headers}
+            fields = [field for field in fields if field[0] in named]
         return Permission(
             allowed=False, status=self._status, body=bytes(self._octets), put=tuple(fields)
         )
@@ -179,7 +185,7 @@ class Asking(Tries):
         if self._auth.fails_open:
             self._on_permission(Permission(allowed=True))
         else:
-            self._on_failure(AuthorizerFailedError(error))
+            self._on_failure(AuthorizerFailedError(error, self._auth.error_status))
 
     def failed_by(self, bug: Exception) -> None:
         """A bug of ours."""
@@ -202,7 +208,10 @@ def _grpc_head(auth: ExternalAuth) -> RequestHead:
 def _http_head(auth: ExternalAuth, question: Question) -> RequestHead:
     asked = question.head
     shown = ALWAYS_SHOWN | {name.encode() for name in auth.request_headers}
-    fields = [field for field in asked.fields if field[0] in shown]
+    added = [(name.encode(), value.encode()) for name, value in auth.added_headers]
+    names = {name for name, _ in added}
+    fields = [field for field in asked.fields if field[0] in shown and field[0] not in names]
+    fields += added
     target = auth.path.encode().removesuffix(b"/") + asked.target
     method = b"GET" if asked.method == b"CONNECT" else asked.method
     return RequestHead(method, target, asked.authority, fields, length=len(question.body) or None)
@@ -254,10 +263,12 @@ class Questions:
         content = self._exchange.content
         if not self._gathers or content is None:
             return
-        limit = self._auths[0].max_body_octets
-        if len(content.kept) > limit:
+        auth = self._auths[0]
+        limit = auth.max_body_octets
+        if len(content.kept) > limit and not auth.sends_partial_body:
             raise AuthorizerBodyTooLargeError(limit)
-        if content.is_complete:
+        has_enough = auth.sends_partial_body and len(content.kept) >= limit
+        if content.is_complete or has_enough:
             self._gathers = False
             self._ask(self._auths.pop(0))
         else:
@@ -271,7 +282,7 @@ class Questions:
             head=exchange.head,
             request_id=exchange.request_id,
             names=auth.request_headers,
-            body=bytes(content.kept) if shown and content is not None else b"",
+            body=bytes(content.kept[: auth.max_body_octets]) if shown and content else b"",
             moment=context.epoch(),
             source=peer.caller.address,
             source_identity=peer.caller.identity,

@@ -23,6 +23,7 @@ from mesh.model.workload import AppProtocol, Workload
 from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
 from mesh.observe.request_metrics import RequestMetrics
 from mesh.policy.authorize import Verdict
+from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.routes import ConnectionRoutes, RequestRoutes, Routes
 from mesh.routing.waypoint import Destination as Admitted
 from mesh.runtime.http.http1_client import Http1Client
@@ -255,18 +256,28 @@ class HttpEngine:
         )
         flow = Flow(self._worker.metrics, self._worker.flows, record, lambda _error: link.reset())
         with flow:
-            self._admit(peer, name)
-            flow.judge_again = partial(self._admit, peer, name)
+            tell_verdict(self._context.metrics, self._verdict(peer.caller, peer.called, name))
+            flow.judge_again = partial(self._judged, peer.caller, peer.called, name)
+            flow.judge_again()
             Passing(self._context, flow, link, self._way(peer, name)).start()
 
-    def _admit(self, peer: Peer, name: str) -> None:
-        """Judge a connection, now or again.
+    def judging(
+        self, destination: Admitted, peer: Identity, far: SocketAddress
+    ) -> Callable[[], None]:
+        """What judges a connection again; it raises when the connection may not go on."""
+        caller = Caller(address=far, identity=peer, workload=None)
+        return partial(self._judged, caller, _called(destination), "")
+
+    def _verdict(self, caller: Caller, called: Called, name: str) -> RequestVerdict:
+        return self._judge.judge_connection(caller, called, name)
+
+    def _judged(self, caller: Caller, called: Called, name: str) -> None:
+        """Judge a connection.
 
         Raises:
             PolicyDeniedError: it may not pass.
         """
-        verdict = self._judge.judge_connection(peer.caller, peer.called, name)
-        tell_verdict(self._context.metrics, verdict)
+        verdict = self._verdict(caller, called, name)
         if not verdict.allowed:
             raise PolicyDeniedError(Verdict(False, verdict.code, verdict.policy, verdict.rule))
 

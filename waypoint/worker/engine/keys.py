@@ -58,7 +58,8 @@ class KeyRing:
         Args:
             rules: each with the namespace of its policy.
         """
-        given, uris = {}, {}
+        given: dict[str, str] = {}
+        uris: dict[str, tuple[str, float]] = {}
         for namespace, rule in rules:
             if rule.keys:
                 given[rule.keys] = rule.issuer
