@@ -146,6 +146,40 @@ def connect_listener(issued: Issued, expected: Identity, clusters: Mapping[str, 
     }
 
 
+def responder(port: int) -> Json:
+    """A gRPC application: it answers every call at once, with one message."""
+    route = {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 200, "body": {"inline_string": "\0\0\0\0\5hello"}},
+        "response_headers_to_add": [
+            {"header": {"key": "content-type", "value": "application/grpc"}},
+            {"header": {"key": "grpc-status", "value": "0"}},
+        ],
+    }
+    manager = {
+        "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "application",
+        "codec_type": "HTTP2",
+        "http2_protocol_options": {"max_concurrent_streams": 100_000},
+        "route_config": {
+            "name": "application",
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
+        },
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {"@type": f"{TYPE}.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    listener = {
+        "name": "application",
+        "address": _address("0.0.0.0", port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    return bootstrap([listener], [])
+
+
 @contextmanager
 def running(namespace: str, configuration: Json) -> Iterator[Started]:
     """An Envoy with one worker in a namespace, from when it serves until the block ends."""

@@ -6,6 +6,7 @@ bulk STREAMS SECONDS      sends as fast as it can
 requests CONNECTIONS SECONDS   small keep-alive HTTP requests, one at a time on each connection
 paced RATE SECONDS        so many of them per second over 32 connections, to see how long they take
 bodies CONNECTIONS SECONDS     requests that are answered with a megabyte
+calls STREAMS SECONDS     unary gRPC calls on one connection, by h2load
 connects AT_A_TIME SECONDS     a new connection for every request
 idle CONNECTIONS          opens them, one request each, and keeps them until standard input ends
 
@@ -15,16 +16,19 @@ the server's own address, or the one in BENCH_TARGET.
 
 import json
 import os
+import re
 import resource
 import select
 import socket
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Final
 
-from bench.namespaces import BODY_PORT, REQUEST_PORT, SERVER_IP, SINK_PORT
+from bench.namespaces import BODY_PORT, CALL_PORT, REQUEST_PORT, SERVER_IP, SINK_PORT
 
 TARGET: Final = os.environ.get("BENCH_TARGET", SERVER_IP)
 WARM_SECONDS: Final = 0.5
@@ -284,6 +288,25 @@ def bodies(connections: int, seconds: float) -> dict[str, float]:
     return {"rate": counted / seconds, "total": total}
 
 
+def calls(streams: int, seconds: float) -> dict[str, float]:
+    """Calls per second; h2load warms up by itself."""
+    with tempfile.NamedTemporaryFile() as message:
+        message.write(b"\0\0\0\0\5hello")
+        message.flush()
+        done = subprocess.run(
+            ["h2load", f"-m{streams}", "-c1", "-t1", f"-D{round(seconds * 1000)}ms",
+             f"--warm-up-time={round(WARM_SECONDS * 1000)}ms", f"-d{message.name}",
+             "-Hcontent-type: application/grpc", "-Hte: trailers", "-Hx-bench: match",
+             f"http://{TARGET}:{CALL_PORT}/bench.Bench/Call"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    rate = re.search(r"finished in .*?, ([0-9.]+) req/s", done)
+    total = re.search(r"requests: (\d+) total, .* (\d+) succeeded, (\d+) failed", done)
+    if rate is None or total is None or total[2] == "0":
+        raise ConnectionError(f"h2load says: {done}")
+    return {"rate": float(rate[1]), "total": int(total[1]), "failed": int(total[3])}
+
+
 def connects(at_a_time: int, seconds: float) -> dict[str, float]:
     """Connections per second: dial, one request, one answer, close."""
     epoll = select.epoll()
@@ -340,6 +363,7 @@ TIMED: Final = {
     "requests": requests,
     "paced": paced,
     "bodies": bodies,
+    "calls": calls,
     "connects": connects,
 }
 

@@ -18,6 +18,7 @@ SERVICE_IP: Final = "10.77.1.1"
 REQUEST_PORT: Final = 8001
 SINK_PORT: Final = 8002
 BODY_PORT: Final = 8003
+CALL_PORT: Final = 8004
 
 REDIRECT: Final = f"""*nat
 -A OUTPUT -p tcp -d {SERVER_IP},{SERVICE_IP} --dport 8000:8999 -j REDIRECT --to-ports 15001

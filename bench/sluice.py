@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from bench.namespaces import (
+    CALL_PORT,
     CLIENT_IP,
     REQUEST_PORT,
     SERVER_IP,
@@ -303,7 +304,7 @@ def waypoint(
         namespace=us.namespace,
         hostname=SERVICE_HOST,
         addresses=(NetworkAddress("", parse_ip(SERVICE_IP)),),
-        ports=tuple(Port(port, port, AppProtocol.HTTP11) for port in ports),
+        ports=tuple(Port(port, port, _protocol(port)) for port in ports),
         waypoint=GatewayAddress(address, HBONE_PORT),
     )
     endpoint = replace(world(us, server)[1], services={service.key: service.ports})
@@ -313,6 +314,10 @@ def waypoint(
             fed.tell([endpoint], [service], configuration=[itself, *routes])
             fed.certify(us, issued)
         yield fed
+
+
+def _protocol(port: int) -> AppProtocol:
+    return AppProtocol.GRPC if port == CALL_PORT else AppProtocol.HTTP11
 
 
 def route(

@@ -13,6 +13,7 @@ from typing import Final
 from bench import envoy, envoy_waypoint, sluice
 from bench.namespaces import (
     BODY_PORT,
+    CALL_PORT,
     REQUEST_PORT,
     SERVICE_IP,
     WAYPOINT_IP,
@@ -21,11 +22,12 @@ from bench.namespaces import (
 from bench.run import Contestant, Work, print_memory, print_row
 from tests.pki import Authority
 
-PORTS: Final = (REQUEST_PORT, BODY_PORT)
+PORTS: Final = (REQUEST_PORT, BODY_PORT, CALL_PORT)
 IDLE_CONNECTIONS: Final = 1000
 WORKS: Final = (
     Work("requests, 32 connections", ("requests", "32"), "/s", 1, "us", 1e6),
     Work("requests, 1 connection", ("requests", "1"), "/s", 1, "us", 1e6),
+    Work("gRPC calls, 32 streams", ("calls", "32"), "/s", 1, "us", 1e6),
     Work("bodies of 1 MB, 8 connections", ("bodies", "8"), "GB/s", 1e-9, "s/GB", 1e9),
 )
 
@@ -43,10 +45,11 @@ def contestants(names: Sequence[str]) -> Iterator[list[Contestant]]:
             application = sluice.Started(sluice.python(wires.server, "bench.load", "serve"))
             stack.callback(application.stop)
             application.wait_line("serving")
+            stack.enter_context(envoy.running(wires.server, envoy.responder(CALL_PORT)))
             at_near, at_far = authority.issue(near), authority.issue(far)
             at_between = authority.issue(between)
             if name == "envoy":
-                config = envoy_waypoint.waypoint(at_between, near, far, PORTS, ())
+                config = envoy_waypoint.waypoint(at_between, near, far, PORTS, (CALL_PORT,))
                 waypoint = stack.enter_context(envoy.running(wires.waypoint, config))
             else:
                 routes = [
