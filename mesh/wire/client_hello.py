@@ -11,6 +11,9 @@ from mesh.errors import PeerError
 MAX_HELLO_OCTETS: Final = 16 * 1024
 """Post-quantum key shares and long session tickets take a few thousand."""
 
+MOST_RECORDS: Final = 64
+"""Records that one message may be cut into: each piece that comes is read from the beginning."""
+
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
@@ -73,7 +76,7 @@ def _message(octets: bytes) -> bytes | None:
     """The handshake message without its head, once all its records have come."""
     joined = bytearray()
     at = 0
-    while True:
+    for _ in range(MOST_RECORDS + 1):
         wanted = int.from_bytes(joined[1:4], "big") if len(joined) >= 4 else None
         if joined and joined[0] != _CLIENT_HELLO:
             raise ClientHelloInvalidError("another message")
@@ -95,6 +98,7 @@ def _message(octets: bytes) -> bytes | None:
         if len(octets) < at + size and not _holds_whole(joined):
             return None
         at += size
+    raise ClientHelloInvalidError(f"more than {MOST_RECORDS} records")
 
 
 def _holds_whole(joined: bytearray) -> bool:

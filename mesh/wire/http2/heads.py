@@ -16,7 +16,6 @@ from mesh.wire.http2.events import Headers
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH: Final = re.compile(rb"/[^\x00-\x20\x7f#]*")
 _SPECIAL: Final = frozenset((b"cookie", b"content-length", b"expect", b"host"))
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class RequestFaultError(PeerError):
@@ -90,7 +89,7 @@ def _take_special(head: RequestHead, special: Fields) -> bytes | None:
             host = value
     if cookies:
         # Crumbs become one field again (section 8.2.3).
-        head.fields.append((b"cookie", b"; ".join(cookies)))
+        head.fields.append((b"cookie", b"; ".join([crumb for crumb in cookies if crumb])))
     return host
 
 
@@ -109,11 +108,6 @@ def _check_target(head: RequestHead, host: bytes | None) -> None:
         raise RequestFaultError("a scheme that is not HTTP's")
     if not _PATH.fullmatch(head.target) and (head.target, head.method) != (b"*", b"OPTIONS"):
         raise RequestFaultError("a path that is none")
-
-
-def has_control_octets(fields: Fields) -> bool:
-    """Whether a value has octets that HTTP/1.1 does not let pass."""
-    return any(_CONTROL.search(value) for _, value in fields)
 
 
 def request_headers(head: RequestHead) -> Headers:
