@@ -159,15 +159,15 @@ def offer(
 
 
 @contextmanager
-def plane_at(pod: TownPod, plane: ControlPlane) -> Iterator[None]:
-    """Let a pod reach the control plane at its own loopback.
+def reaching(pod: TownPod, at: int, port: int) -> Iterator[None]:
+    """Let a pod reach a server of ours at a port of its own loopback.
 
-    The plane itself stays in the test's namespace: threads of gRPC's would keep whichever they
+    The server itself stays in the test's namespace: threads of gRPC's would keep whichever they
     begin in, for all that gRPC does in this process.
     """
 
     def serve(accepted: socket.socket) -> None:
-        with socket.create_connection(("localhost", plane.port), SECONDS) as far:
+        with socket.create_connection(("localhost", port), SECONDS) as far:
             for end in (accepted, far):
                 end.settimeout(None)
             back = threading.Thread(target=_carry, args=(far, accepted), daemon=True)
@@ -175,7 +175,7 @@ def plane_at(pod: TownPod, plane: ControlPlane) -> Iterator[None]:
             _carry(accepted, far)
             back.join()
 
-    with pod.serving(PLANE_PORT, serve):
+    with pod.serving(at, serve):
         yield
 
 
@@ -196,7 +196,7 @@ def edge(place: Town, folder: Path, **environment: str) -> Iterator[Edge]:
     pod = place.pod(OUTSIDE)
     roots = folder / "roots.pem"
     roots.write_bytes(MESH.roots)
-    with ControlPlane(MESH) as plane, plane_at(pod, plane):
+    with ControlPlane(MESH) as plane, reaching(pod, PLANE_PORT, plane.port):
         offer(plane, [edge_workload(pod), edge_service()], [SELF])
         environ = {
             "NODE_NAME": "near",

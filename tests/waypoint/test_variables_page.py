@@ -7,7 +7,9 @@ from waypoint.config import Config
 
 PAGE = (ROOT / "docs" / "reference" / "waypoint-variables.md").read_text()
 OWN = (ROOT / "waypoint" / "config.py").read_text()
-SHARED = (ROOT / "mesh" / "runtime" / "settings.py").read_text()
+SHARED = "".join(
+    (ROOT / "mesh" / "runtime" / name).read_text() for name in ("settings.py", "tracing.py")
+)
 NAMED_BY_KIND = {
     *("XDS_ADDRESS", "CA_ADDRESS", "XDS_ROOT_CA", "CA_ROOT_CA"),
     *("ALT_XDS_HOSTNAME", "ALT_CA_HOSTNAME"),
