@@ -64,7 +64,7 @@ from mesh.wire.feed import (
     StateDelta,
     ToWorker,
 )
-from mesh.wire.feed_codec import Message, decode, encode
+from mesh.wire.feed_codec import Message, decode, encode, state_packets
 from tests.pki import Issued
 
 MessageT = TypeVar("MessageT")
@@ -117,6 +117,7 @@ class Worker:
         self._feed.settimeout(ANSWER_SECONDS)
         self._version = 0
         self._number = 0
+        self._routes: set[str] = set()
 
     def say(self, message: ToWorker, descriptor: int | None = None) -> None:
         """Send one message; the descriptor stays the caller's."""
@@ -161,21 +162,35 @@ class Worker:
         configuration: Iterable[Configuration] = (),
     ) -> None:
         """Make this the whole state, and wait until it is in force."""
-        self._version += 1
-        self.say(
+        self._bring(
             StateDelta(
-                self._version,
+                self._version + 1,
                 last=True,
                 reset=True,
                 workloads=tuple(workloads),
                 services=tuple(services),
                 policies=tuple(policies),
-                configuration=tuple(
-                    Configured(configuration_name(one), *configuration_fields(one))
-                    for one in configuration
-                ),
+                configuration=tuple(map(_configured, configuration)),
             )
         )
+
+    def only(self, routes: Sequence[Route]) -> None:
+        """Keep these of the routes that `change` has put."""
+        gone = tuple(self._routes - {configuration_name(route) for route in routes})
+        self._routes -= set(gone)
+        self._bring(StateDelta(self._version + 1, last=True, removed_configuration=gone))
+        self.change(routes)
+
+    def change(self, routes: Iterable[Route]) -> None:
+        """Put these among the routes, and wait until they are in force."""
+        changed = tuple(map(_configured, routes))
+        self._routes.update(one.key for one in changed)
+        self._bring(StateDelta(self._version + 1, last=True, configuration=changed))
+
+    def _bring(self, delta: StateDelta) -> None:
+        self._version = delta.version
+        for packet in state_packets(delta):
+            self._feed.sendall(packet)
         self.wait(Applied)
 
     def ask(self, topic: str) -> bytes:
@@ -321,11 +336,23 @@ def _protocol(port: int) -> AppProtocol:
 
 
 def route(
-    name: str, service: str, *, port: int = REQUEST_PORT, rules: int = 1, value: str = "match"
+    name: str,
+    service: str,
+    *,
+    port: int = REQUEST_PORT,
+    rules: int = 1,
+    value: str = "match",
+    told: str = "",
 ) -> Route:
-    """A route whose last rule takes requests with this `x-bench`, and adds a header to them."""
+    """A route whose last rule takes requests with this `x-bench`, and adds a header to them.
+
+    `told`, when given, is put into a header of the answers.
+    """
     backend = Backend(service=service, port=port)
-    added = Filters(request_headers=HeaderChange(add=(("x-added", "by-the-waypoint"),)))
+    added = Filters(
+        request_headers=HeaderChange(add=(("x-added", "by-the-waypoint"),)),
+        response_headers=HeaderChange(put=(("x-told", told),)) if told else None,
+    )
     values = [f"{name}-{number}" for number in range(rules - 1)] + [value]
     return Route(
         kind=RouteKind.HTTP,
