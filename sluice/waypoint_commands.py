@@ -17,7 +17,6 @@ from sluice.lab.commands import (
     EXITS_WAITING,
     Name,
     Output,
-    Seconds,
     exits,
 )
 from sluice.lab.errors import LabRefusedError
@@ -56,6 +55,9 @@ Traffic = Annotated[
 
 Enroll = Annotated[
     bool, typer.Option("--enroll-namespace", help="label the namespace to use the waypoint")
+]
+Unenroll = Annotated[
+    bool, typer.Option("--unenroll-namespace", help="take the namespace's label away first")
 ]
 Whole = Annotated[bool, typer.Option("--all", help="all waypoints of the namespace")]
 
@@ -97,17 +99,25 @@ def apply(
     chosen = gateway_name(gateway, service_account)
     objects: list[Json] = [manifest(namespace, chosen, traffic, service_account)]
     if enroll:
-        objects.append(_enrolled(home, namespace, chosen))
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        objects.append(_labelled(_namespace(home, namespace), chosen))
+    return _apply(home, *objects)
+
+
+def _apply(home: Home, *objects: Json) -> int:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects]})
     request = Request(order="apply", texts=(("waypoint", text),), seconds=APPLY_SECONDS)
     return obey(home, request)
 
 
-def _enrolled(home: Home, namespace: str, gateway: str) -> dict[str, Json]:
+def _namespace(home: Home, name: str) -> KubernetesObject:
     for found in _listed(home, "namespace"):
-        if found.key.name == namespace:
-            return found.patched({"metadata": {"labels": {USE_WAYPOINT: gateway}}}).body
-    raise LabRefusedError((f"there is no namespace {namespace}: add its manifest",))
+        if found.key.name == name:
+            return found
+    raise LabRefusedError((f"there is no namespace {name}: add its manifest",))
+
+
+def _labelled(namespace: KubernetesObject, gateway: str | None) -> dict[str, Json]:
+    return namespace.patched({"metadata": {"labels": {USE_WAYPOINT: gateway}}}).body
 
 
 def _listed(home: Home, kind: str) -> list[KubernetesObject]:
@@ -207,8 +217,8 @@ def delete(
     namespace: Namespace = "default",
     service_account: Account = "",
     whole: Whole = False,  # noqa: FBT002 - typer's way
+    unenroll: Unenroll = False,  # noqa: FBT002 - typer's way
     name: Name = "default",
-    timeout: Seconds = APPLY_SECONDS,
 ) -> int:
     """Delete waypoints, and wait until everything that was made for them is gone."""
     home = Home.of(name)
@@ -217,5 +227,18 @@ def delete(
         names = [each.key.name for each in _waypoints(home, namespace)]
     if not names:
         return DONE
+    held = _namespace(home, namespace)
+    if held.labels.get(USE_WAYPOINT) in names:
+        # Before the waypoint goes: who asks for one that is not there is not let past it.
+        code = _apply(home, _labelled(held, None)) if unenroll else _warn(held)
+        if code != DONE:
+            return code
     words = ("gateway", *(f"{namespace}/{each}" for each in names))
-    return obey(home, Request(order="delete", words=words, seconds=timeout))
+    return obey(home, Request(order="delete", words=words, seconds=APPLY_SECONDS))
+
+
+def _warn(namespace: KubernetesObject) -> int:
+    label = f"{USE_WAYPOINT}: {namespace.labels[USE_WAYPOINT]}"
+    words = f"namespace {namespace.key.name} has the label {label} still, so connections to its"
+    print(f"{words} services are refused: see --unenroll-namespace", file=sys.stderr)
+    return DONE

@@ -125,7 +125,8 @@ def test_a_waypoint_comes_serves_and_goes(mesh: Lab) -> None:
     assert mesh.refused(CLIENT, "http://bread.shop/")
     waypoint(mesh, "status", "-n", "shop", expects=1)
 
-    mesh.apply(SHOP)  # the namespace as it was, without the label
+    waypoint(mesh, "apply", "-n", "shop")
+    waypoint(mesh, "delete", "-n", "shop", "--all", "--unenroll-namespace")
     mesh.curl(CLIENT, "http://bread.shop/")
 
 
