@@ -68,6 +68,7 @@ class Source:
                 discovery_url=options.discovery_url,
                 root_certificate=root_certificate,
                 providers=options.providers,
+                traces=options.traces,
                 path_normalisation=options.path_normalisation,
             )
         )

@@ -7,13 +7,21 @@ from typing import Final
 import yaml
 
 from controlplane.mesh_providers import read_providers
-from controlplane.translate.settings import Provider
+from controlplane.mesh_tracing import read_tracing
+from controlplane.translate.settings import Provider, Traces
 from mesh.errors import ConfigError
 from mesh.model.fields import FieldInvalidError, Part
 from mesh.routing.http.paths import PathNormalisation
 
 _TEXTS: Final = ("trustDomain", "rootNamespace", "waypointNotReady")
-HONOURED: Final = (*_TEXTS, "extensionProviders", "pathNormalization")
+HONOURED: Final = (
+    *_TEXTS,
+    "defaultConfig",
+    "defaultProviders",
+    "enableTracing",
+    "extensionProviders",
+    "pathNormalization",
+)
 WAYPOINT_NOT_READY: Final = ("closed", "direct")
 """What becomes of connections while the waypoint that they ought to take is not ready: they are
 refused, or go direct as Istio has it. Ours alone."""
@@ -35,6 +43,8 @@ class MeshConfig:
     """`waypointNotReady: direct`."""
     providers: tuple[Provider, ...] = ()
     """Of `extensionProviders`."""
+    traces: Traces | None = None
+    """Of `defaultProviders.tracing`."""
     path_normalisation: str = PathNormalisation.BASE.name
     """`pathNormalization.normalization`."""
     ignored: tuple[str, ...] = ()
@@ -70,8 +80,9 @@ def read_mesh_config(path: Path) -> MeshConfig:
         problems = (f"{path}: {mend}, is {not_ready!r}",)
     whole = Part(str(path), "", found)
     providers, others, wrong = read_providers(whole)
+    traces, idle, bad = read_tracing(whole)
     paths, odd = _path_normalisation(whole)
-    problems += tuple(f"{path}: {each}" for each in (*wrong, *odd))
+    problems += tuple(f"{path}: {each}" for each in (*wrong, *bad, *odd))
     if problems:
         raise MeshConfigInvalidError(problems)
     return MeshConfig(
@@ -79,8 +90,9 @@ def read_mesh_config(path: Path) -> MeshConfig:
         found.get("rootNamespace"),
         not_ready == "direct",
         providers,
+        traces,
         paths,
-        tuple(sorted((*(str(name) for name in found if name not in HONOURED), *others))),
+        tuple(sorted((*(str(name) for name in found if name not in HONOURED), *others, *idle))),
     )
 
 

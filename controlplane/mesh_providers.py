@@ -1,12 +1,14 @@
 """The mesh configuration's `extensionProviders`: whom CUSTOM policies can ask.
 
-Read are `envoyExtAuthzGrpc` and `envoyExtAuthzHttp`, every field of them; providers of other kinds
-(logs, traces) have no effect here and are named in the log.
+Read are `envoyExtAuthzGrpc` and `envoyExtAuthzHttp`, every field of them, and for traces (in
+`mesh_tracing`) `opentelemetry`; providers of other kinds have no effect here and are named in the
+log.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
+from controlplane.mesh_tracing import KIND as TRACES
 from controlplane.translate.read_traffic import duration_at
 from controlplane.translate.route_fields import checked_header_name, number_at, value_at
 from controlplane.translate.settings import Provider
@@ -54,7 +56,7 @@ def read_providers(config: Part) -> tuple[tuple[Provider, ...], list[str], list[
             problems.append(f"{error.field}: {error.mend}")
             continue
         if found is None:
-            others.append(part.path)
+            others += [] if part.has(TRACES) else [part.path]
         elif any(found.name == other.name for other in providers):
             problems.append(f"{part.field('name')}: {found.name!r:.80} is there twice")
         else:

@@ -8,7 +8,7 @@ from typing import Final
 
 from controlplane.mesh_config import MeshConfig, read_mesh_config
 from controlplane.tokens import LIFETIME_S
-from controlplane.translate.settings import Provider
+from controlplane.translate.settings import Provider, Traces
 from mesh.errors import ConfigError
 from mesh.model.names import DISCOVERY_PORT
 
@@ -72,6 +72,7 @@ class ServeOptions:
     discovery_url: str = ""
     """Where pods find this control plane; empty: at its service."""
     providers: tuple[Provider, ...] = ()
+    traces: Traces | None = None
     """Whom CUSTOM policies can ask."""
     path_normalisation: str = "BASE"
     """Of requests at waypoints."""
@@ -224,6 +225,7 @@ def _serve_options(words: _ServeWords) -> ServeOptions:
         goes_direct=config.goes_direct,
         discovery_url=words.discovery_url,
         providers=config.providers,
+        traces=config.traces,
         path_normalisation=config.path_normalisation,
         ignored_config=config.ignored,
     )

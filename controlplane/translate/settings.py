@@ -16,6 +16,17 @@ class Provider:
     """Without the service yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where waypoints tell what they trace."""
+
+    host: str
+    port: int
+    """Of OTLP over gRPC, in plain text."""
+    percent: float
+    """Of the traces that begin at a waypoint."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The mesh's own names."""
@@ -34,5 +45,7 @@ class Settings:
     root_certificate: str = ""
     """PEM; whom these pods are to believe."""
     providers: tuple[Provider, ...] = ()
+    traces: Traces | None = None
+    """None: waypoints trace nothing."""
     path_normalisation: str = "BASE"
     """Of requests at waypoints: see `Waypoint.path_normalisation`."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from controlplane.translate.facts import GatewayFacts
-from controlplane.translate.settings import Settings
+from controlplane.translate.settings import Settings, Traces
 from mesh.model.fields import Json
 from mesh.model.names import (
     DATAPLANE_MODE_LABEL,
@@ -120,8 +120,19 @@ def _env(settings: Settings, gateway: GatewayFacts) -> list[Json]:
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for name, path in _FROM_POD.items()
     ]
+    said |= _of_traces(settings.traces)
     env += [{"name": name, "value": value} for name, value in said.items()]
     return env
+
+
+def _of_traces(traces: Traces | None) -> dict[str, str]:
+    if traces is None:
+        return {}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{traces.host}:{traces.port}",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": f"{traces.percent / 100:.10g}",
+    }
 
 
 def _volumes() -> list[Json]:

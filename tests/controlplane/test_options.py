@@ -24,11 +24,11 @@ def test_what_is_not_said_is_as_the_reference_says(tmp_path: Path) -> None:
 
 def test_flags_come_before_the_mesh_configuration(tmp_path: Path) -> None:
     config = tmp_path / "mesh.yaml"
-    config.write_text("trustDomain: a.example\nrootNamespace: mesh\nenableTracing: true\n")
+    config.write_text("trustDomain: a.example\nrootNamespace: mesh\naccessLogFile: /dev/stdout\n")
     options = serve(tmp_path, "--mesh-config", str(config), "--trust-domain", "b.example")
     assert (options.trust_domain, options.root_namespace) == ("b.example", "mesh")
     assert options.trusted == {"mesh/ztunnel"}
-    assert options.ignored_config == ("enableTracing",)
+    assert options.ignored_config == ("accessLogFile",)
 
 
 @pytest.mark.parametrize(
