@@ -49,6 +49,13 @@ def test_the_log_says_who_called_and_who_was_refused(said: dict[str, str]) -> No
     assert 'code="policy_denied"' in log
 
 
+def test_who_asks_for_a_preview_gets_the_next_version(said: dict[str, str]) -> None:
+    (answer,) = output(said, "x-preview")
+    assert '"pod": "echo-next-' in answer
+    (route,) = output(said, "get httproutes")
+    assert "reason: Accepted" in route
+
+
 def test_status_and_get_show_the_pods(said: dict[str, str]) -> None:
     for words in ("lab status", "get pods"):
         assert "client" in output(said, words)[0]
