@@ -218,6 +218,7 @@ class Http1Server(ServerConnection, LinkUser, Serving):
         if exchange is not None:
             if exchange.is_done:
                 self._exchange = None
+                exchange.user = None  # who holds it: no cycle is left for the collector
                 self._thrown_away = 0
                 if exchange.lives:
                     return True

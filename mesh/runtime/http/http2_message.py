@@ -117,6 +117,11 @@ class Message(Stream):
 
     # For the connection.
 
+    @property
+    def is_done(self) -> bool:
+        """Both messages are complete, or cut off."""
+        return self._sent_end and self._received_end
+
     def send_head(self) -> None:
         """Send a head that was held back, if there is one."""
 
@@ -199,8 +204,9 @@ class Message(Stream):
 
     def _stop(self, code: ErrorCode) -> None:
         """Reset the stream, unless it has ended both ways."""
-        self._sent_end = True
+        self._sent_end = self._received_end = True
         self._kept = bytearray()
+        self._user_is_gone()
         self._connection.reset_stream(self.stream, code)
         self._connection.forget(self)
 
@@ -210,6 +216,8 @@ class Message(Stream):
 
     def _done_when_both_ended(self) -> None:
         if self._sent_end and self._received_end:
+            # The user holds us: without the way back there is no cycle for the collector to find.
+            self._user_is_gone()
             self._connection.forget(self)
 
     # In here.

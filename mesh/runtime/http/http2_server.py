@@ -71,7 +71,9 @@ class Http2Server(Http2Link, ServerConnection):
         message = ServerMessage(self, stream, head, end=event.end_stream)
         stream.handle = message
         self._messages[message] = None
-        message.user = self._user.request(message, head, end=event.end_stream)
+        user = self._user.request(message, head, end=event.end_stream)
+        if not message.is_done:
+            message.user = user
 
     @property
     def _is_unused(self) -> bool:
