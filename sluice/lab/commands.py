@@ -99,6 +99,9 @@ def up(
     ] = None,
     files: Files = None,
     timeout: Seconds = UP_SECONDS,
+    mesh_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Istio's MeshConfig for the control plane")
+    ] = None,
     without_mesh: Annotated[bool, typer.Option("--without-mesh", hidden=True)] = False,  # noqa: FBT002 - typer's way
 ) -> int:
     """Start a mesh, and return when everything is ready; one that runs only gets the manifests."""
@@ -106,7 +109,7 @@ def up(
 
     home = Home.of(name)
     texts = _texts(files)
-    start(home, nodes, has_mesh=not without_mesh)
+    start(home, nodes, has_mesh=not without_mesh, mesh_config=mesh_config)
     order = "apply" if texts else "wait"
     return obey(home, Request(order=order, texts=texts, seconds=timeout))
 

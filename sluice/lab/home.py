@@ -105,6 +105,11 @@ class Home:
         return made_folder(self.manifests)
 
     @property
+    def mesh_config(self) -> Path:
+        """Istio's MeshConfig, when the lab was started with one."""
+        return self.folder / "mesh-config.yaml"
+
+    @property
     def state(self) -> Path:
         """The control plane's own files."""
         return self.folder / "state"

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from controlplane.mesh_config import read_mesh_config
 from mesh.runtime.netns import remove_netns
 from sluice.lab.client import ask, is_running
 from sluice.lab.errors import LabFailedError, LabRefusedError
@@ -27,24 +28,34 @@ _FEATURES: Final = {
 _ROUNDS: Final = 10
 
 
-def start(home: Home, nodes: int | None, *, has_mesh: bool) -> None:
+def start(
+    home: Home, nodes: int | None, *, has_mesh: bool, mesh_config: Path | None = None
+) -> None:
     """Start a lab's keeper, unless it runs; what an earlier one has left is taken away first.
 
     Args:
         home: of the lab.
         nodes: how many, at most MAX_NODES; None: as many as the running lab has, or two.
         has_mesh: whether the programs of the mesh run in it.
+        mesh_config: Istio's MeshConfig for the control plane.
 
     Raises:
-        LabRefusedError: no root, something is missing on this machine, or another number of nodes.
+        LabRefusedError: no root, something is missing on this machine, or the lab runs otherwise.
+        MeshConfigInvalidError: the file cannot be used.
         LabFailedError: it could not start; says why.
     """
     _check_machine()
+    if mesh_config is not None:
+        read_mesh_config(mesh_config)
     with _alone():
         if is_running(home):
             _check_nodes(home, nodes)
+            _check_config(home, mesh_config)
             return
         remove(home)
+        if mesh_config is not None:
+            home.folder.mkdir(parents=True)
+            shutil.copyfile(mesh_config, home.mesh_config)
         _start_keeper(home, nodes or DEFAULT_NODES, has_mesh=has_mesh)
 
 
@@ -70,6 +81,15 @@ def _check_nodes(home: Home, nodes: int | None) -> None:
     if nodes not in (None, has):
         mend = f"the lab runs with {has}: `sluice lab down` first"
         raise LabRefusedError((f"--nodes {nodes}: {mend}",))
+
+
+def _check_config(home: Home, mesh_config: Path | None) -> None:
+    if mesh_config is None:
+        return
+    has = home.mesh_config.read_bytes() if home.mesh_config.exists() else None
+    if mesh_config.read_bytes() != has:
+        mend = "the lab runs with another: `sluice lab down` first"
+        raise LabRefusedError((f"--mesh-config {mesh_config}: {mend}",))
 
 
 @contextmanager

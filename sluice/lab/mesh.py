@@ -81,6 +81,7 @@ def control(home: Home) -> Component:
             *("--source", "directory", "--manifests", str(home.manifests)),
             *("--listen", f"{CONTROL.v4}:{_DISCOVERY_PORT}", "--state", str(home.state)),
             *("--discovery-url", f"https://{CONTROL.v4}:{_DISCOVERY_PORT}"),
+            *(("--mesh-config", str(home.mesh_config)) if home.mesh_config.exists() else ()),
         ),
         variables=variables(home),
         prepare=prepare,

@@ -195,10 +195,13 @@ def child_of(supervisor: int, module: str) -> int:
 
 
 @contextmanager
-def lab(name: str, *manifests: Path, nodes: int = 2) -> Iterator[Lab]:
+def lab(
+    name: str, *manifests: Path, nodes: int = 2, mesh_config: Path | None = None
+) -> Iterator[Lab]:
     """A lab, up and down again."""
     made = Lab(name)
     words = [word for path in manifests for word in ("-f", str(path))]
+    words += ["--mesh-config", str(mesh_config)] if mesh_config else []
     try:
         made.must("up", "--nodes", str(nodes), *words, seconds=UP_SECONDS)
         yield made

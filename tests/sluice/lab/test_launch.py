@@ -32,8 +32,16 @@ def test_down_leaves_nothing_and_is_fine_with_nothing(tmp_path: Path) -> None:
     manifest = tmp_path / "pod.yaml"
     manifest.write_text(POD)
     lab = Lab("goes")
-    lab.must("up", "--without-mesh", "-f", str(manifest))
+    config, other = tmp_path / "mesh.yaml", tmp_path / "other.yaml"
+    config.write_text("trustDomain: a.example")
+    other.write_text("trustDomain: b.example")
+    lab.must("up", "--without-mesh", "-f", str(manifest), "--mesh-config", str(config))
     assert leftovers("goes")
+    lab.must("up", "--without-mesh", "--mesh-config", str(config))
+    refused = lab.run("up", "--without-mesh", "--mesh-config", str(other))
+    assert "the lab runs with another: `sluice lab down` first" in refused.stderr
+    other.write_text("trustDomain: 7")
+    assert "trustDomain: must be a string" in lab.run("up", "--mesh-config", str(other)).stderr
 
     lab.must("down")
 
