@@ -3,6 +3,7 @@
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from mesh.model.routes import (
     Attachment,
     Backend,
+    FilterProgram,
     Filters,
     HeaderChange,
     PathMatch,
@@ -237,3 +239,38 @@ def test_a_tls_route_goes_by_the_server_name_and_the_octets_stay_as_they_are(
             assert own.recv(100) == b"secret\n"
         with pytest.raises(OSError), place.pod("web").dial(PLUM, 80) as client:  # noqa: PT011 - reset, or closed
             here.wrap_socket(client, server_hostname="b.example")
+
+
+def test_a_users_filter_runs_in_a_process_of_its_own_and_is_replaced_while_it_serves(
+    shared: Edge,
+) -> None:
+    honey, pods = http_service(shared, "honey", HONEY, "shop")
+    route = routed(
+        honey, RouteRule(filters=Filters(extensions=("town/stamp",)), backends=(to(honey),))
+    )
+
+    def stamping(word: str) -> FilterProgram:
+        source = (
+            "from waypoint.filter import Filter\n"
+            "class Stamp(Filter):\n"
+            "    def request(self, request):\n"
+            f"        request.headers['x-stamp'] = '{word}'\n"
+        )
+        return FilterProgram(namespace="town", name="stamp", source=source, budget_s=5.0)
+
+    with shared.place.pod("shop").serving(8080, answer("shop")):
+        shared.tell(pods, [honey], [SELF, route, stamping("one")])
+        client = dialled(shared, HONEY)
+        wait_for(lambda: "x-stamp: one" in ask(client)[1])
+        shared.tell(pods, [honey], [SELF, route, stamping("two")])
+        wait_for(lambda: "x-stamp: two" in ask(client)[1])
+        shared.tell(pods, [honey], [SELF, route])
+        assert ask(client)[0] == 500
+        client.close()
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """A filter is loaded a moment after it was told."""
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline

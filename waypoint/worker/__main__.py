@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import Final
 
 import trio
@@ -47,7 +48,8 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.set_threshold(YOUNG_OBJECTS, OLDER_ROUNDS, OLDEST_ROUNDS)
     gc.freeze()
-    trio.run(Worker(FeedChannel(int(arguments[1])), config, listener, HttpEngine).run)
+    make_engine = partial(HttpEngine, environ=os.environ)
+    trio.run(Worker(FeedChannel(int(arguments[1])), config, listener, make_engine).run)
     logging.shutdown()
     return 0
 

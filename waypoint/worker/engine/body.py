@@ -40,7 +40,7 @@ class Body:
         self.owed = 0
         """Octets that came, and that the source has no credit for yet."""
 
-    def take(self, piece: memoryview, out: ClientStream | None) -> None:
+    def take(self, piece: bytes | memoryview, out: ClientStream | None) -> None:
         """A piece has come; None: there is nowhere to send it yet."""
         size = len(piece)
         self.octets += size

@@ -6,13 +6,13 @@ from typing import Final
 
 from mesh.errors import ConfigError
 from mesh.model.request_policy import RequestPolicy, TokenPolicy
-from mesh.model.routes import Filters, Route, RouteRule, ServiceTraffic
+from mesh.model.routes import FilterProgram, Filters, Route, RouteRule, ServiceTraffic
 from mesh.routing.http.paths import PathNormalisation
 from mesh.state.configurations import Configurations
+from waypoint.worker.engine.codes import ROUTE_UNREADABLE
 from waypoint.worker.engine.context import Context
 
-ROUTE_UNREADABLE: Final = "http_route_unreadable"
-"""A route that this waypoint cannot make sense of: whatever it is for is answered with 500."""
+PROGRAM: Final = "FilterProgram/"
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,11 @@ def configure(context: Context, configurations: Configurations, names: frozenset
             _put(context, name, value)
         else:
             context.routes.remove(name)
+        if name.startswith(PROGRAM) and context.programs is not None:
+            if isinstance(value, FilterProgram):
+                context.programs.put(value)
+            else:
+                context.programs.remove(name.removeprefix(PROGRAM))
         if context.judge is None:
             continue
         if isinstance(value, RequestPolicy | TokenPolicy):

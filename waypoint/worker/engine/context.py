@@ -25,6 +25,7 @@ from waypoint.worker.engine import heads
 from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.destinations import Destinations
 from waypoint.worker.engine.pool import Means
+from waypoint.worker.engine.programs import Programs
 from waypoint.worker.engine.timers import Timers
 from waypoint.worker.engine.tracing import Tracer
 
@@ -157,6 +158,8 @@ class Context:
     normalisation: PathNormalisation = PathNormalisation.BASE
     settings: Settings = DEFAULT_SETTINGS
     judge: Judge | None = None
+    programs: Programs | None = None
+    """Filters of users; None: there is no process for them."""
     tracer: Tracer | None = None
     live: dict[Live, None] = field(default_factory=dict)
 

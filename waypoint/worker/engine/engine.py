@@ -9,7 +9,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -41,6 +41,7 @@ from mesh.runtime.worker.failures import PolicyChangedError, PolicyDeniedError
 from mesh.state.changes import Changes
 from mesh.wire.client_hello import ClientHelloInvalidError, server_name
 from mesh.wire.feed_answers import MetricRow
+from waypoint.filters.process import FilterProcess
 from waypoint.worker.context import Context as WorkerContext
 from waypoint.worker.engine.configuring import configure
 from waypoint.worker.engine.context import Called, Caller, Context, Peer
@@ -51,6 +52,7 @@ from waypoint.worker.engine.judging import PolicyJudge, tell_verdict
 from waypoint.worker.engine.keys import KeyRing
 from waypoint.worker.engine.passing import Passing, backend_of
 from waypoint.worker.engine.pool import Means
+from waypoint.worker.engine.programs import Programs
 from waypoint.worker.engine.serving import Requests
 from waypoint.worker.engine.sniff import Peek, Peeked, Spoken, spoken
 from waypoint.worker.engine.timers import Timers
@@ -65,14 +67,31 @@ PLAIN: Final = frozenset((AppProtocol.TCP, AppProtocol.TLS))
 POLICIES: Final = "RequestPolicy/"
 Look = Callable[[Peek], bool]
 
+NO_VARIABLES: Final[Mapping[str, str]] = {}
+FILTER_VARIABLES: Final = ("PATH", "PYTHONPATH", "LANG", "TZ", "SLUICE_LAB")
+"""What the process of users' filters inherits: nothing that could be a secret."""
+
 log = logging.getLogger(__name__)
 
 
 class HttpEngine:
     """One per worker; `waypoint.worker.seam` says what it is asked."""
 
-    def __init__(self, worker: WorkerContext, upstreams: Upstreams, spawn: Spawn) -> None:
-        """Serve with a worker's state and its links to endpoints; `spawn` starts its one task."""
+    def __init__(
+        self,
+        worker: WorkerContext,
+        upstreams: Upstreams,
+        spawn: Spawn,
+        environ: Mapping[str, str] = NO_VARIABLES,
+    ) -> None:
+        """Serve.
+
+        Args:
+            worker: whose state it serves by.
+            upstreams: its links to endpoints.
+            spawn: starts the engine's one task.
+            environ: of this process; users' filters get the harmless part of it.
+        """
         self._worker = worker
         clock = trio.current_time
         timers = Timers(self._bug, clock)
@@ -93,6 +112,9 @@ class HttpEngine:
             on_bug=self._bug,
             tracer=_tracer_of(worker, clock),
         )
+        inherited = {name: environ[name] for name in FILTER_VARIABLES if name in environ}
+        self._filters = FilterProcess(worker.reactor, timers, inherited, _tell_of_filters)
+        self._context.programs = Programs(self._filters)
         own = f"{config.pod_namespace}/{config.gateway}"
         judge = PolicyJudge(own, KeyRing(self._context, worker.world), time.time)
         self._judge = self._context.judge = judge
@@ -344,6 +366,7 @@ class HttpEngine:
             connection.close()
         self._judge.close()
         self._context.destinations.close()
+        self._filters.close()
 
     async def wait_empty(self) -> None:
         """Until nothing is under way.
@@ -376,3 +399,7 @@ def _called(destination: Admitted) -> Called:
         port=destination.port,
         address=destination.address,
     )
+
+
+def _tell_of_filters(code: str, words: str) -> None:
+    log.warning("users' filters: %s", words, extra={"code": code})

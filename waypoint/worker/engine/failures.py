@@ -11,6 +11,13 @@ from mesh.errors import DeniedError, MeshError, PeerError, UnavailableError
 from mesh.routing.http.answers import GRPC_OF_HTTP
 from mesh.routing.http.paths import PathInvalidError
 from mesh.wire.http.messages import Fields
+from waypoint.filters.process import (
+    FilterBusyError,
+    FilterFailedError,
+    FilterLostError,
+    FilterNotLoadedError,
+    FilterOverBudgetError,
+)
 from waypoint.worker.tokens import RequestTokenError
 
 FORBIDDEN: Final = 403
@@ -287,6 +294,11 @@ OUTCOMES: Final[dict[type[MeshError], Outcome]] = {
     AuthorizerFailedError: Outcome(403, PERMISSION_DENIED, "UAEX"),
     AuthorizerBodyTooLargeError: Outcome(413, RESOURCE_EXHAUSTED, "UAEX"),
     PathInvalidError: Outcome(400, INTERNAL, "-"),
+    FilterFailedError: Outcome(500, INTERNAL, "-"),
+    FilterOverBudgetError: Outcome(500, INTERNAL, "-"),
+    FilterLostError: Outcome(500, INTERNAL, "-"),
+    FilterNotLoadedError: Outcome(500, INTERNAL, "-"),
+    FilterBusyError: Outcome(503, UNAVAILABLE, "UO"),
     ExchangeBugError: Outcome(500, INTERNAL, "-"),
     DrainingError: Outcome(503, UNAVAILABLE, "-"),
 }

@@ -62,7 +62,7 @@ class MirrorCopy(Tries, Live):
             made.failed_by(bug)
         return made
 
-    def copy(self, piece: memoryview) -> None:
+    def copy(self, piece: bytes | memoryview) -> None:
         """A piece of the request."""
         content, attempt = self.content, self._attempt
         if self.is_closed or content is None:

@@ -4,8 +4,6 @@ In this order: what cannot be done; a preflight; whom to ask first; then fields,
 backend whose turn it is and what it brings of its own, the rewritten target, copies.
 """
 
-from typing import Final
-
 from mesh.model.routes import NO_FILTERS, Backend, Cors, Filters, HeaderChange, Mirror, Session
 from mesh.routing.http.choice import choose_backend, choose_mirrors
 from mesh.routing.http.cors import ORIGIN, cors_response, preflight
@@ -16,9 +14,6 @@ from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
 from waypoint.worker.engine.context import Context
 from waypoint.worker.engine.destination import Destination, Target
 from waypoint.worker.engine.failures import BackendMissingError, RouteInvalidError
-
-EXTENSION_MISSING: Final = "http_extension_missing"
-"""A route wants a filter of a user's that the waypoint does not run."""
 
 
 class SessionKept:
@@ -50,6 +45,7 @@ class Steered:
         "_session",
         "answer",
         "destination",
+        "extensions",
         "mirrors",
         "preferred",
     )
@@ -62,6 +58,8 @@ class Steered:
         self.preferred: Target | None = None
         """The endpoint of the client's session."""
         self.mirrors: list[Mirror] = []
+        self.extensions: list[str] = []
+        """Users' filters, in order."""
         self._changes: list[HeaderChange] = []
         self._cors: list[tuple[Cors, bytes | None]] = []
         self._session: SessionKept | None = None
@@ -120,6 +118,7 @@ class Steered:
             return
         if filters.request_headers is not None:
             change_request(filters.request_headers, head)
+        self.extensions += filters.extensions
         if filters.mirrors:
             self.mirrors += choose_mirrors(filters.mirrors, context.chance)
 
@@ -170,12 +169,10 @@ def refuse_unless_possible(filters: Filters) -> None:
     """
     if filters.problem:
         raise RouteInvalidError(filters.problem)
-    if filters.extensions:
-        raise RouteInvalidError(EXTENSION_MISSING)
 
 
 def is_answered_at_once(filters: Filters, head: RequestHead) -> bool:
     """Whether nobody has to be asked: it is a preflight, or cannot be obeyed anyway."""
-    if filters.problem or filters.extensions:
+    if filters.problem:
         return True
     return filters.cors is not None and preflight(filters.cors, head) is not None

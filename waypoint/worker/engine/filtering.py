@@ -1,0 +1,269 @@
+"""One request and its answer in users' filters.
+
+1. They run last of all that a route does to a request, in the order in which they are named, and on
+   the answer in the opposite order.
+2. A filter that fails fails the request, unless it is one that may be missed; then what it was
+   given goes on as it is.
+3. Content is changed as it streams. Its length is not known beforehand then.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+from mesh.errors import MeshError
+from mesh.model.routes import FilterProgram
+from mesh.routing.http.filters import UNTOUCHABLE
+from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
+from mesh.wire.pack import Packed
+from waypoint.filters.messages import Hook
+from waypoint.filters.process import FilterFailedError, Results
+from waypoint.worker.engine.pipe import Changed, Pipe
+from waypoint.worker.engine.programs import Programs, octets, text
+
+Sink = Callable[[bytes], None]
+OnEnd = Callable[[Fields], None]
+Credit = Callable[[int], None]
+
+
+class Filtered(Protocol):
+    """The exchange."""
+
+    head: RequestHead
+    is_closed: bool
+
+    def fail(self, error: MeshError) -> None:
+        """A filter has failed."""
+
+    def failed_by(self, bug: Exception) -> None:
+        """A bug of ours."""
+
+    def reply(self, head: ResponseHead, content: bytes = b"") -> None:
+        """A filter answers by itself."""
+
+
+class Filtering:
+    """The filters of one exchange."""
+
+    __slots__ = (
+        "_client",
+        "_exchange",
+        "_names",
+        "_number",
+        "_programs",
+        "_route",
+        "_waiting",
+        "answer",
+        "hooks",
+        "request",
+    )
+
+    def __init__(
+        self, exchange: Filtered, programs: Programs, names: tuple[str, ...], told: tuple[str, str]
+    ) -> None:
+        """Find them.
+
+        Args:
+            exchange: whose.
+            programs: all that are known.
+            names: which.
+            told: what filters are told: who asks, and the route.
+
+        Raises:
+            MeshError: one is not there.
+        """
+        self._exchange = exchange
+        self._programs = programs
+        self._client, self._route = told
+        self._names: dict[str, FilterProgram] = {name: programs.find(name) for name in names}
+        self.hooks = {name: programs.hooks(each) for name, each in self._names.items()}
+        self._number = programs.number()
+        self._waiting = 0
+        self.request: Pipe | None = None
+        """The request's content, when a filter wants to see it."""
+        self.answer: Pipe | None = None
+        """The answer's, when a filter wants to see that or the answer's head."""
+
+    def wanting(self, hook: Hook) -> list[str]:
+        """The filters that override a hook."""
+        return [name for name, hooks in self.hooks.items() if hook in hooks]
+
+    # Heads.
+
+    def ask(self, then: Callable[[], None]) -> None:
+        """Show them the request's head, and go on; or one of them answers by itself."""
+        self._ask_next(iter(self.wanting(Hook.REQUEST)), then)
+
+    def _ask_next(self, names: Iterator[str], then: Callable[[], None]) -> None:
+        name = next(names, None)
+        if name is None:
+            then()
+            return
+        head = self._exchange.head
+        arguments = (
+            text(head.method),
+            text(head.target),
+            text(head.authority),
+            _pairs(head.fields),
+            self._client,
+            self._route,
+        )
+
+        def take(results: Results) -> None:
+            if not self._changed(results):
+                self._ask_next(names, then)
+
+        self._call(Hook.REQUEST, name, arguments, take, lambda: self._ask_next(names, then))
+
+    def _changed(self, results: Results) -> bool:
+        """Do to the request what a filter says; whether it has answered by itself."""
+        match results:
+            case (str(method), str(target), str(authority), fields, answer):
+                pass
+            case _:
+                raise FilterFailedError("request() gave no head")
+        head = self._exchange.head
+        head.method, head.target = _token(method), _token(target)
+        head.authority = _token(authority)
+        head.fields[:] = _fields(fields)
+        match answer:
+            case None:
+                return False
+            case (int(status), own, bytes(content)):
+                answered = ResponseHead(status, _fields(own), length=len(content))
+                self._exchange.reply(answered, content)
+                return True
+            case _:
+                raise FilterFailedError("request() gave no answer")
+
+    def show(self, head: ResponseHead, then: Callable[[], None]) -> None:
+        """Show them the answer's head, the last filter first, and go on."""
+        self._show_next(iter(self.wanting(Hook.RESPONSE)[::-1]), head, then)
+
+    def _show_next(
+        self, names: Iterator[str], head: ResponseHead, then: Callable[[], None]
+    ) -> None:
+        name = next(names, None)
+        if name is None:
+            then()
+            return
+
+        def take(results: Results) -> None:
+            match results:
+                case (int(status), fields):
+                    head.status, head.fields[:] = status, _fields(fields)
+                case _:
+                    raise FilterFailedError("response() gave no head")
+            self._show_next(names, head, then)
+
+        arguments = (head.status, _pairs(head.fields))
+        self._call(Hook.RESPONSE, name, arguments, take, lambda: self._show_next(names, head, then))
+
+    # Content.
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether any of them is to see the answer."""
+        return bool(self.wanting(Hook.RESPONSE) or self.wanting(Hook.RESPONSE_BODY))
+
+    def change_content(self, sink: Sink, on_end: OnEnd, credit: Credit) -> Pipe:
+        """Let the request's content go through them from now on."""
+        names = self.wanting(Hook.REQUEST_BODY)
+        self.request = Pipe(names, self.change_request, sink, on_end, credit)
+        return self.request
+
+    def change_answers(self, sink: Sink, on_end: OnEnd, credit: Credit) -> Pipe:
+        """Let the answer's content go through them, the last filter first."""
+        names = self.wanting(Hook.RESPONSE_BODY)[::-1]
+        self.answer = Pipe(names, self.change_answer, sink, on_end, credit)
+        return self.answer
+
+    def change_request(self, name: str, piece: bytes, last: bool, then: Changed) -> None:  # noqa: FBT001 - the pipe's signature
+        """Have a filter change a piece of the request."""
+        self._change(Hook.REQUEST_BODY, name, (piece, last), then)
+
+    def change_answer(self, name: str, piece: bytes, last: bool, then: Changed) -> None:  # noqa: FBT001 - the pipe's signature
+        """Have a filter change a piece of the answer."""
+        self._change(Hook.RESPONSE_BODY, name, (piece, last), then)
+
+    def _change(self, hook: Hook, name: str, arguments: tuple[bytes, bool], then: Changed) -> None:
+        def take(results: Results) -> None:
+            match results:
+                case (bytes(changed),):
+                    then(changed)
+                case _:
+                    raise FilterFailedError(f"{hook}() gave no octets")
+
+        self._call(hook, name, arguments, take, lambda: then(arguments[0]))
+
+    # Calls.
+
+    def _call(
+        self,
+        hook: Hook,
+        name: str,
+        arguments: Results,
+        take: Callable[[Results], None],
+        skip: Callable[[], None],
+    ) -> None:
+        """Call a hook: `take` gets its results, `skip` is for a failure that does not matter."""
+        may_skip = self._names[name].fails_open
+
+        def done(results: Results | MeshError) -> None:
+            self._waiting -= 1
+            if isinstance(results, MeshError):
+                self._go_on(skip if may_skip else partial(self._exchange.fail, results))
+            else:
+                self._go_on(partial(take, results))
+
+        if self._exchange.is_closed:
+            return
+        try:
+            self._programs.process.call(hook, name, self._number, arguments, done)
+        except MeshError:
+            # To skip it while others wait would overtake them.
+            if not may_skip or self._waiting:
+                raise
+            skip()
+        else:
+            self._waiting += 1
+
+    def _go_on(self, work: Callable[[], None]) -> None:
+        exchange = self._exchange
+        if exchange.is_closed:
+            return
+        try:
+            work()
+        except MeshError as error:
+            exchange.fail(error)
+        except Exception as bug:  # noqa: BLE001 - one request's bug stays its own
+            exchange.failed_by(bug)
+
+    def close(self) -> None:
+        """The request is over."""
+        self._programs.process.end(self._number)
+
+
+def _pairs(fields: Fields) -> tuple[Packed, ...]:
+    return tuple((text(name), text(value)) for name, value in fields)
+
+
+def _fields(pairs: Packed) -> Fields:
+    """A filter's fields; those of the connection and of framing are not its own."""
+    if not isinstance(pairs, tuple):
+        raise FilterFailedError("a head's fields are no pairs")
+    fields: Fields = []
+    for pair in pairs:
+        match pair:
+            case (str(name), str(value)):
+                fields.append((octets(name).lower(), octets(value)))
+            case _:
+                raise FilterFailedError("a head's fields are no pairs")
+    return [field for field in fields if field[0] not in UNTOUCHABLE]
+
+
+def _token(value: str) -> bytes:
+    """A method, target or authority: nothing that could end a line."""
+    if not value.isascii() or any(each <= " " for each in value):
+        raise FilterFailedError(f"{value[:80]!r} cannot stand in a request's head")
+    return value.encode()
