@@ -78,7 +78,7 @@ class HeaderDecoder:
     to 20 us for each, a look into `_known` a fraction of one.
     """
 
-    __slots__ = ("_decoder", "_known", "_table")
+    __slots__ = ("_decoder", "_known", "_table", "is_known")
 
     def __init__(self, max_list_octets: int) -> None:
         # Above the announced limit only that stream is refused; a decoder that stops midway has
@@ -86,6 +86,8 @@ class HeaderDecoder:
         self._decoder = Decoder(max_header_list_size=2 * max_list_octets)
         self._table = _Table(self._decoder.header_table)
         self._known: dict[bytes, Headers] = {}
+        self.is_known = False
+        """The last block was known: its list is the very tuple that was given before."""
 
     def decode(self, block: bytes) -> Headers:
         """Decode one whole block.
@@ -95,7 +97,9 @@ class HeaderDecoder:
         """
         known = self._known
         if (headers := known.get(block)) is not None:
+            self.is_known = True
             return headers
+        self.is_known = False
         leading = block[: MAX_SIZE_UPDATES + 1]
         if len(leading) > MAX_SIZE_UPDATES and all(octet & 0xE0 == 0x20 for octet in leading):
             raise CompressionViolationError("too many table size updates")

@@ -513,3 +513,16 @@ def test_an_answer_shorter_than_it_says_is_invalid() -> None:
     server.run()
     assert caller.loss is Loss.INVALID
     assert not caller.is_whole
+
+
+def test_what_was_sound_as_trailers_is_no_request_for_that() -> None:
+    client = RawClient()
+    trailers: Headers = ((b"x-sum", b"1"),)
+    for _ in range(4):
+        stream = client.open((*BASE[1:], (b":method", b"POST"), (b":authority", b"a")), end=False)
+        client.http2.send_headers(stream, trailers, end_stream=True)
+        client.run()
+    assert [served.trailers for served in client.service.requests] == [list(trailers)] * 4
+    client.open(trailers)
+    assert client.raw.resets() == [ErrorCode.PROTOCOL_ERROR]
+    assert len(client.service.requests) == 4
