@@ -13,13 +13,12 @@ from typing import Protocol
 
 from mesh.errors import MeshError
 from mesh.model.routes import FilterProgram
-from mesh.routing.http.filters import UNTOUCHABLE
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
-from mesh.wire.pack import Packed
+from waypoint.filters.given import shown, take_piece, take_request, take_response
 from waypoint.filters.messages import Hook
-from waypoint.filters.process import FilterFailedError, Results
+from waypoint.filters.process import Results
 from waypoint.worker.engine.pipe import Changed, Pipe
-from waypoint.worker.engine.programs import Programs, octets, text
+from waypoint.worker.engine.programs import Programs, text
 
 Sink = Callable[[bytes], None]
 OnEnd = Callable[[Fields], None]
@@ -104,7 +103,7 @@ class Filtering:
             text(head.method),
             text(head.target),
             text(head.authority),
-            _pairs(head.fields),
+            shown(head.fields),
             self._client,
             self._route,
         )
@@ -117,24 +116,12 @@ class Filtering:
 
     def _changed(self, results: Results) -> bool:
         """Do to the request what a filter says; whether it has answered by itself."""
-        match results:
-            case (str(method), str(target), str(authority), fields, answer):
-                pass
-            case _:
-                raise FilterFailedError("request() gave no head")
-        head = self._exchange.head
-        head.method, head.target = _token(method), _token(target)
-        head.authority = _token(authority)
-        head.fields[:] = _fields(fields)
-        match answer:
-            case None:
-                return False
-            case (int(status), own, bytes(content)):
-                answered = ResponseHead(status, _fields(own), length=len(content))
-                self._exchange.reply(answered, content)
-                return True
-            case _:
-                raise FilterFailedError("request() gave no answer")
+        reply = take_request(results, self._exchange.head)
+        if reply is None:
+            return False
+        head = ResponseHead(reply.status, reply.fields, length=len(reply.content))
+        self._exchange.reply(head, reply.content)
+        return True
 
     def show(self, head: ResponseHead, then: Callable[[], None]) -> None:
         """Show them the answer's head, the last filter first, and go on."""
@@ -149,14 +136,10 @@ class Filtering:
             return
 
         def take(results: Results) -> None:
-            match results:
-                case (int(status), fields):
-                    head.status, head.fields[:] = status, _fields(fields)
-                case _:
-                    raise FilterFailedError("response() gave no head")
+            take_response(results, head)
             self._show_next(names, head, then)
 
-        arguments = (head.status, _pairs(head.fields))
+        arguments = (head.status, shown(head.fields))
         self._call(Hook.RESPONSE, name, arguments, take, lambda: self._show_next(names, head, then))
 
     # Content.
@@ -188,11 +171,7 @@ class Filtering:
 
     def _change(self, hook: Hook, name: str, arguments: tuple[bytes, bool], then: Changed) -> None:
         def take(results: Results) -> None:
-            match results:
-                case (bytes(changed),):
-                    then(changed)
-                case _:
-                    raise FilterFailedError(f"{hook}() gave no octets")
+            then(take_piece(results))
 
         self._call(hook, name, arguments, take, lambda: then(arguments[0]))
 
@@ -242,28 +221,3 @@ class Filtering:
     def close(self) -> None:
         """The request is over."""
         self._programs.process.end(self._number)
-
-
-def _pairs(fields: Fields) -> tuple[Packed, ...]:
-    return tuple((text(name), text(value)) for name, value in fields)
-
-
-def _fields(pairs: Packed) -> Fields:
-    """A filter's fields; those of the connection and of framing are not its own."""
-    if not isinstance(pairs, tuple):
-        raise FilterFailedError("a head's fields are no pairs")
-    fields: Fields = []
-    for pair in pairs:
-        match pair:
-            case (str(name), str(value)):
-                fields.append((octets(name).lower(), octets(value)))
-            case _:
-                raise FilterFailedError("a head's fields are no pairs")
-    return [field for field in fields if field[0] not in UNTOUCHABLE]
-
-
-def _token(value: str) -> bytes:
-    """A method, target or authority: nothing that could end a line."""
-    if not value.isascii() or any(each <= " " for each in value):
-        raise FilterFailedError(f"{value[:80]!r} cannot stand in a request's head")
-    return value.encode()

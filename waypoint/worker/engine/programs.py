@@ -8,7 +8,6 @@ from typing import Protocol
 from mesh.errors import MeshError
 from mesh.model.fields import Json
 from mesh.model.routes import FilterProgram
-from mesh.wire.pack import Packed
 from waypoint.filters.messages import Hook
 from waypoint.filters.process import FilterError, Program, Results
 from waypoint.worker.engine.codes import EXTENSION_MISSING, FILTER_CONFIG_INVALID
@@ -105,8 +104,3 @@ class Programs:
 def text(octets: bytes) -> str:
     """As filters see a head's octets."""
     return octets.decode("latin-1")
-
-
-def octets(value: Packed) -> bytes:
-    """What a filter gave as a head's text; what Latin-1 does not have is escaped away."""
-    return str(value).encode("latin-1", "replace")
