@@ -25,6 +25,12 @@ ROOT_FILE: Final = "root-cert.pem"
 AUDIENCE: Final = "istio-ca"
 TOKEN_S: Final = 43_200
 _CANONICAL_NAME: Final = "service.istio.io/canonical-name"
+_SCRAPED: Final[dict[str, Json]] = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(METRICS_PORT),
+    "prometheus.io/path": "/stats/prometheus",
+}
+"""By which Prometheus finds the metrics, as Istio's pods have it."""
 _FROM_POD: Final = {
     "POD_NAME": "metadata.name",
     "POD_NAMESPACE": "metadata.namespace",
@@ -45,7 +51,7 @@ def pod_template(
         "sidecar.istio.io/inject": "false",
     }
     return {
-        "metadata": {"labels": own, "annotations": {**gateway.copied_annotations}},
+        "metadata": {"labels": own, "annotations": {**_SCRAPED, **gateway.copied_annotations}},
         "spec": {
             "serviceAccountName": gateway.account,
             "containers": [_container(settings, gateway)],

@@ -118,6 +118,18 @@ def test_the_pod_is_no_part_of_the_mesh_and_knows_what_it_serves() -> None:
     assert {"POD_NAME", "POD_NAMESPACE", "INSTANCE_IP", "SERVICE_ACCOUNT", "NODE_NAME"} <= set(env)
 
 
+def test_prometheus_finds_the_pods_unless_the_gateway_says_otherwise() -> None:
+    def annotations(gateway: str) -> dict[str, str]:
+        template = made(translate(gateway), "Deployment").at("spec", "template")
+        return template.at("metadata").strings("annotations")
+
+    assert annotations(GATEWAY)["prometheus.io/scrape"] == "true"
+    assert annotations(GATEWAY)["prometheus.io/port"] == "15020"
+    assert annotations(GATEWAY)["prometheus.io/path"] == "/stats/prometheus"
+    off = annotated({"prometheus.io/scrape": "false"})
+    assert annotations(off)["prometheus.io/scrape"] == "false"
+
+
 def test_where_the_control_plane_is_can_be_told() -> None:
     translation = translate(GATEWAY, discovery_url="https://10.0.0.1:15012")
 
