@@ -257,6 +257,36 @@ def test_a_policy_that_cannot_be_enforced_closes_and_says_so(mesh: Lab, policies
     assert condition(mesh, "p0") == ("False", "Invalid")
 
 
+HELLO = """
+import socket, ssl, sys
+into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+client = ssl.create_default_context().wrap_bio(into, out, server_hostname=sys.argv[1])
+try:
+    client.do_handshake()
+except ssl.SSLWantReadError:
+    pass
+with socket.create_connection(("talk.shop", 80), 5) as end:
+    end.sendall(out.read())
+    try:
+        print(end.recv(100))
+    except ConnectionResetError:
+        print(b"")
+"""
+
+
+def test_a_connection_is_judged_by_its_server_name(mesh: Lab, policies: Policies) -> None:
+    def answer(name: str) -> str:
+        return mesh.exec("shop/friend", "python3", "-c", HELLO, name).strip()
+
+    secret: Json = [{"key": "connection.sni", "values": ["secret.example"]}]
+    policies.put({"action": "DENY", "rules": [{"when": secret}]}, service="talk")
+    wait_until("it is refused", lambda: answer("secret.example") == "b''")
+    assert "Gateway API" in answer("open.example")
+    with mesh.program("shop/friend", "python3", "-c", LINES, "talk.shop", "80", "open") as program:
+        program.hear()
+        assert program.asks("PING"), "who says nothing of TLS is let in"
+
+
 def test_an_open_connection_ends_when_a_policy_forbids_it(mesh: Lab, policies: Policies) -> None:
     server = ("talk.shop", "80", "greeted")
     with mesh.program("shop/friend", "python3", "-c", LINES, *server) as program:
