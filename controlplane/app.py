@@ -65,6 +65,7 @@ class Source:
                 trust_domain=options.trust_domain,
                 root_namespace=options.root_namespace,
                 goes_direct=options.goes_direct,
+                auto_waypoint=options.auto_waypoint,
                 discovery_url=options.discovery_url,
                 root_certificate=root_certificate,
                 providers=options.providers,

@@ -16,6 +16,7 @@ from mesh.routing.http.paths import PathNormalisation
 _TEXTS: Final = ("trustDomain", "rootNamespace", "waypointNotReady")
 HONOURED: Final = (
     *_TEXTS,
+    "autoWaypoint",
     "defaultConfig",
     "defaultProviders",
     "enableTracing",
@@ -41,6 +42,8 @@ class MeshConfig:
     root_namespace: str | None = None
     goes_direct: bool = False
     """`waypointNotReady: direct`."""
+    auto_waypoint: bool = False
+    """`autoWaypoint`, ours alone: services with routes get a waypoint without asking for one."""
     providers: tuple[Provider, ...] = ()
     """Of `extensionProviders`."""
     traces: Traces | None = None
@@ -82,18 +85,29 @@ def read_mesh_config(path: Path) -> MeshConfig:
     providers, others, wrong = read_providers(whole)
     traces, idle, bad = read_tracing(whole)
     paths, odd = _path_normalisation(whole)
-    problems += tuple(f"{path}: {each}" for each in (*wrong, *bad, *odd))
+    auto_waypoint, strange = _auto_waypoint(whole)
+    problems += tuple(f"{path}: {each}" for each in (*wrong, *bad, *odd, *strange))
     if problems:
         raise MeshConfigInvalidError(problems)
     return MeshConfig(
-        found.get("trustDomain"),
-        found.get("rootNamespace"),
-        not_ready == "direct",
-        providers,
-        traces,
-        paths,
-        tuple(sorted((*(str(name) for name in found if name not in HONOURED), *others, *idle))),
+        trust_domain=found.get("trustDomain"),
+        root_namespace=found.get("rootNamespace"),
+        goes_direct=not_ready == "direct",
+        auto_waypoint=auto_waypoint,
+        providers=providers,
+        traces=traces,
+        path_normalisation=paths,
+        ignored=tuple(
+            sorted((*(str(name) for name in found if name not in HONOURED), *others, *idle))
+        ),
     )
+
+
+def _auto_waypoint(whole: Part) -> tuple[bool, list[str]]:
+    try:
+        return whole.flag("autoWaypoint"), []
+    except FieldInvalidError as error:
+        return False, [f"{error.field}: {error.mend}"]
 
 
 def _path_normalisation(whole: Part) -> tuple[str, list[str]]:

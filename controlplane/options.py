@@ -69,6 +69,8 @@ class ServeOptions:
     log_level: str
     goes_direct: bool = False
     """Whether connections go direct while a waypoint is not ready, rather than being refused."""
+    auto_waypoint: bool = False
+    """Whether services with routes get a waypoint without asking for one."""
     discovery_url: str = ""
     """Where pods find this control plane; empty: at its service."""
     providers: tuple[Provider, ...] = ()
@@ -223,6 +225,7 @@ def _serve_options(words: _ServeWords) -> ServeOptions:
         max_streams=words.max_streams,
         log_level=words.log_level,
         goes_direct=config.goes_direct,
+        auto_waypoint=config.auto_waypoint,
         discovery_url=words.discovery_url,
         providers=config.providers,
         traces=config.traces,

@@ -6,6 +6,7 @@ from typing import Final
 
 from controlplane.translate.accounts import account_of, chooses_by_account
 from controlplane.translate.application_tunnel import application_tunnel
+from controlplane.translate.auto_waypoints import AUTO, auto_gateways, is_routed
 from controlplane.translate.built import Built
 from controlplane.translate.canaries import canary_of
 from controlplane.translate.conditions import condition
@@ -119,9 +120,17 @@ def build_service(store: Store, facts: ServiceFacts, built: Built) -> None:
     if facts.service is None:
         return
     namespace = store.namespace(facts.key.namespace)
+    routed = is_routed(store, facts)
     waypoint = waypoint_of(
-        store, facts.labels, facts.key.namespace, "service", account_of(store, facts)
+        store,
+        facts.labels,
+        facts.key.namespace,
+        "service",
+        account_of(store, facts),
+        is_routed=routed,
     )
+    if routed and waypoint.asked == (facts.key.namespace, AUTO):
+        built.objects += auto_gateways(store, facts.key.namespace)
     canary = canary_of(store, facts, waypoint)
     built.problems.extend(problem for problem in (waypoint.problem, canary.problem) if problem)
     by_account = chooses_by_account(store, facts)

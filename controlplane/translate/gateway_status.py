@@ -155,6 +155,7 @@ def status_of(gateway: GatewayFacts, verdict: Verdict) -> dict[str, Json]:
             verdict.programmed.condition("Programmed"),
         ],
         "listeners": [_listener(each, verdict) for each in gateway.listeners],
+        "attachedListenerSets": 0,
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from controlplane.translate.accounts import account_of
+from controlplane.translate.auto_waypoints import is_routed
 from controlplane.translate.canaries import canary_gateway
 from controlplane.translate.facts import ServiceFacts
 from controlplane.translate.gateway_classes import is_waypoint
@@ -29,7 +30,14 @@ def waypoints_of_service(store: Store, service: ServiceFacts) -> ServiceWaypoint
             reason="NoWaypoint", message=f"Service {key.namespace}/{key.name} is a waypoint's own"
         )
     account = account_of(store, service)
-    asked, _ = asked_of(store, service.labels, key.namespace, "service", account)
+    asked, _ = asked_of(
+        store,
+        service.labels,
+        key.namespace,
+        "service",
+        account,
+        is_routed=is_routed(store, service),
+    )
     if asked is None:
         mend = f"Service {key.namespace}/{key.name} has no waypoint: label it istio.io/use-waypoint"
         return ServiceWaypoints(reason="NoWaypoint", message=f"{mend}; the route has no effect")

@@ -40,6 +40,8 @@ class Settings:
     goes_direct: bool = False
     """Whether connections go direct while a waypoint that they ought to take is not ready (as
     Istio has it); else they are refused until it is."""
+    auto_waypoint: bool = False
+    """Whether a namespace gets a waypoint for services that have routes and no waypoint."""
     discovery_url: str = ""
     """Where the pods that are made find the control plane; empty: its service of Istio's name."""
     root_certificate: str = ""

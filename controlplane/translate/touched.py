@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from controlplane.translate.accounts import has_account_gateways
+from controlplane.translate.auto_waypoints import AUTO
 from controlplane.translate.build import CLASSES, STATIC
 from controlplane.translate.facts import (
     ClassFacts,
@@ -193,6 +194,8 @@ def _of_changed_gateway(
     if {_leads_to(old), _leads_to(new)} & {store.network} - {""}:
         yield from (pod.key for pod in store.pods.all())
     yield from store.routing.naming(key)
+    if key.name == AUTO and store.settings.auto_waypoint:
+        yield from (service.key for service in store.services.of(key.namespace))
     for class_name in {_class_of(old), _class_of(new)}:
         yield from store.routing.naming(ObjectKey("GatewayClass", "", class_name))
     if _for_account(old) or _for_account(new):

@@ -27,6 +27,8 @@ def of_routing(store: Store, old: Facts | None, new: Facts | None) -> Iterator[O
         match facts:
             case RouteFacts():
                 yield from facts.filters
+                if store.settings.auto_waypoint:
+                    yield from facts.services
             case TrafficFacts(service=service) if service is not None:
                 yield from (each.key for each in store.routing.traffic_of(service))
             case _:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controlplane.translate.accounts import account_gateway
+from controlplane.translate.auto_waypoints import AUTO
 from controlplane.translate.conditions import condition
 from controlplane.translate.facts import GatewayFacts, NamespaceFacts
 from controlplane.translate.gateway_classes import Role, accepts, is_waypoint, role_of
@@ -49,6 +50,8 @@ class Choice:
     """Whether the object's own label asked for it."""
     condition: dict[str, Json] | None = None
     """What its status says about this."""
+    asked: Name | None = None
+    """The Gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,13 @@ def wanted_by(store: Store, labels: Mapping[str, str], namespace: str) -> tuple[
 
 
 def waypoint_of(
-    store: Store, labels: Mapping[str, str], namespace: str, traffic: str, account: str = ""
+    store: Store,
+    labels: Mapping[str, str],
+    namespace: str,
+    traffic: str,
+    account: str = "",
+    *,
+    is_routed: bool = False,
 ) -> Choice:
     """The waypoint for traffic to an object.
 
@@ -98,17 +107,24 @@ def waypoint_of(
         traffic: `service` or `workload`.
         account: the service account as which it runs, of a service: as which all of its endpoints
             run; empty when there is no one such.
+        is_routed: whether it is to have a waypoint without asking for one (`is_routed`).
     """
     if is_a_waypoints(store, labels, traffic):
         return NONE
-    asked, is_own = asked_of(store, labels, namespace, traffic, account)
+    asked, is_own = asked_of(store, labels, namespace, traffic, account, is_routed=is_routed)
     if asked is None:
         return NONE
     return choose(store, asked, store.namespace(namespace), traffic, is_own=is_own)
 
 
 def asked_of(
-    store: Store, labels: Mapping[str, str], namespace: str, traffic: str, account: str
+    store: Store,
+    labels: Mapping[str, str],
+    namespace: str,
+    traffic: str,
+    account: str,
+    *,
+    is_routed: bool = False,
 ) -> tuple[Name | None, bool]:
     """The Gateway that stands before an object, and whether its own labels ask for it.
 
@@ -118,7 +134,13 @@ def asked_of(
     if not is_own and account:
         of_account = account_gateway(store, namespace, account, traffic)
         asked = (namespace, of_account.key.name) if of_account else asked
+    if asked is None and is_routed and not (is_own or USE_WAYPOINT in _labels(store, namespace)):
+        asked = (namespace, AUTO)
     return asked, is_own
+
+
+def _labels(store: Store, namespace: str) -> Mapping[str, str]:
+    return store.namespace(namespace).labels
 
 
 def waypoint_of_account(
@@ -151,7 +173,7 @@ def choose(
     if found is None and gateway is not None:
         message = f"Successfully attached to waypoint {'/'.join(asked)}"
         bound = condition(BOUND, "True", "WaypointAccepted", message)
-        return Choice(address_of(store, gateway), "", is_own, bound)
+        return Choice(address_of(store, gateway), "", is_own, bound, asked)
     if found is None:
         return NONE
     address = None
@@ -166,6 +188,7 @@ def choose(
         f"{FIELD}: {found.problem}; until then connections {meanwhile}",
         is_own,
         condition(BOUND, "False", found.reason, found.message),
+        asked,
     )
 
 

@@ -256,12 +256,15 @@ def steps(objects: Objects) -> list[tuple[str, Objects]]:
     return found
 
 
-def check(objects: Objects) -> None:
-    translator = Translator(Settings())
+USUAL = Settings()
+
+
+def check(objects: Objects, settings: Settings = USUAL) -> None:
+    translator = Translator(settings)
     before = translator.update(objects)
     for what, now in steps(objects):
         after = translator.update(now)
-        fresh = Translator(Settings()).update(now)
+        fresh = Translator(settings).update(now)
         assert values(after) == values(fresh), what
         assert after.changed == difference(before, after), what
         before = after
@@ -288,6 +291,13 @@ def difference(before: Translation, after: Translation) -> Changed:
 @pytest.mark.slow
 def test_an_update_is_the_same_as_a_translation_from_nothing() -> None:
     check(everything())
+
+
+@pytest.mark.slow
+def test_so_it_is_where_waypoints_are_made_unasked() -> None:
+    shop = ObjectKey("Namespace", "", "shop")
+    objects = patched(everything(), shop, {"metadata": {"labels": None}})
+    check(objects, Settings(auto_waypoint=True))
 
 
 @pytest.mark.slow

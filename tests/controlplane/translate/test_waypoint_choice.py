@@ -55,10 +55,11 @@ spec:
 """
 
 
-def translate(*texts: str, goes_direct: bool = False) -> Translation:
+def translate(*texts: str, goes_direct: bool = False, auto: bool = False) -> Translation:
     found, problems = parse("".join(texts), "test")
     assert problems == []
-    return Translator(Settings(goes_direct=goes_direct)).update({one.key: one for one in found})
+    settings = Settings(goes_direct=goes_direct, auto_waypoint=auto)
+    return Translator(settings).update({one.key: one for one in found})
 
 
 def at(ip: str) -> GatewayAddress:
@@ -261,3 +262,52 @@ metadata:
 
     assert [share for _, share in shares(translate(namespace, SERVICE, *BOTH))] == [70, 30]
     assert shares(translate(namespace, own, *BOTH)) == []
+
+
+# Waypoints that nobody has asked for.
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+"""
+AUTO = ObjectKey("Gateway", "shop", "waypoint")
+
+
+def test_a_service_with_a_route_gets_a_waypoint_where_that_is_wanted() -> None:
+    asked = translate(SERVICE, ROUTE, auto=True)
+
+    assert asked.objects[AUTO].get("spec", "gatewayClassName") == "sluice-waypoint"
+    assert of_service(asked) == named("waypoint")
+    assert AUTO not in translate(SERVICE, ROUTE).objects
+    assert AUTO not in translate(SERVICE, auto=True).objects
+
+
+def test_a_waypoint_that_was_made_so_stays_as_long_as_it_is_needed() -> None:
+    there = gateway("waypoint", "10.96.0.9").replace(
+        "name: waypoint,",
+        "name: waypoint, labels: {gateway.istio.io/managed: sluice.dev-gateway-controller},",
+    )
+    translation = translate(SERVICE, ROUTE, there, auto=True)
+
+    assert AUTO in translation.objects
+    assert of_service(translation) == at("10.96.0.9")
+    assert AUTO not in translate(SERVICE, there, auto=True).objects
+
+
+def test_a_users_gateway_of_that_name_is_used_and_not_made() -> None:
+    translation = translate(SERVICE, ROUTE, gateway("waypoint", "10.96.0.9"), auto=True)
+
+    assert AUTO not in translation.objects
+    assert of_service(translation) == at("10.96.0.9")
+
+
+@pytest.mark.parametrize("name", ["none", "way"])
+def test_who_has_decided_gets_none_unasked(name: str) -> None:
+    namespace = NAMESPACE.replace("use-waypoint: way", f"use-waypoint: {name}")
+
+    assert AUTO not in translate(namespace, SERVICE, ROUTE, auto=True).objects
