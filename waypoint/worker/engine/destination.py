@@ -265,6 +265,11 @@ class Destination:
         found = self._targets.get(uid)
         return None if found is None or found in self._aside else found
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there is more than one endpoint to choose from."""
+        return len(self._usable) > 1
+
     # Conduct.
 
     @property

@@ -3,7 +3,7 @@
 1. It may be tried again until the head of its answer has been passed on, and as long as its content
    is kept (`body.py`).
 2. What no endpoint has seen is tried again without being asked: the connection that it was given
-   had closed, the endpoint had gone, HTTP/2 said so.
+   had closed, the endpoint had gone or let nobody in, HTTP/2 said so.
 3. A wait between two tries is at least what the route says, and longer each time.
 """
 
@@ -27,6 +27,7 @@ from waypoint.worker.engine.failures import (
     AttemptTimedOutError,
     EndpointEvictedError,
     EndpointMissingError,
+    EndpointUnreachableError,
     OverflowingError,
     RequestTimedOutError,
 )
@@ -195,11 +196,16 @@ class Tries(AttemptOwner):
     def unreached(self, attempt: Attempt, error: MeshError) -> None:
         """There is no connection."""
         attempt.release()
-        if isinstance(error, EndpointEvictedError):
-            if self._try_unasked():
-                return
-        elif not isinstance(error, OverflowingError):
-            self._bad_answer(attempt.target, 0)
+        match error:
+            case OverflowingError():
+                pass
+            case EndpointEvictedError():
+                if self._try_unasked():
+                    return
+            case _:
+                self._bad_answer(attempt.target, 0)
+                if isinstance(error, EndpointUnreachableError) and self._try_elsewhere(attempt):
+                    return
         self._failed(attempt, error)
 
     def lost_answer(self, attempt: Attempt, loss: Loss, error: MeshError | None) -> None:
@@ -218,6 +224,14 @@ class Tries(AttemptOwner):
         self._attempt = None
         if self.is_answered or not self.try_again(attempt):
             self.fail(error)
+
+    def _try_elsewhere(self, attempt: Attempt) -> bool:
+        """Go to another endpoint: nothing was sent to the one that could not be reached."""
+        destination = self._destination
+        if destination is None or not destination.has_others:
+            return False
+        self._avoid = attempt.target
+        return self._try_unasked()
 
     def _try_unasked(self) -> bool:
         content = self.content

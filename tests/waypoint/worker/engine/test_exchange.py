@@ -119,6 +119,41 @@ def test_an_informational_head_is_passed_on() -> None:
     assert status(asked) == 200
 
 
+def test_a_client_that_waits_for_100_hears_the_endpoints() -> None:
+    stage = Stage(web(), endpoint("a"))
+    stage.server("a").echoes = False
+    asked = Asked()
+    head = RequestHead(b"POST", b"/", b"web", [], length=4, expects_continue=True)
+    asked.stream = stage.client().open(head, asked, end=False)
+    stage.run()
+    served = stage.server("a").requests[0]
+    assert served.head.expects_continue
+    served.stream.answer(ResponseHead(100))
+    stage.run()
+    assert asked.informed == [100]
+    asked.stream.send(b"some")
+    asked.stream.finish([])
+    stage.run()
+    assert served.content == b"some"
+    served.reply()
+    stage.run()
+    assert status(asked) == 200
+
+
+def test_an_endpoint_can_refuse_before_the_content_is_sent() -> None:
+    stage = Stage(web(), endpoint("a"))
+    stage.server("a").echoes = False
+    asked = Asked()
+    head = RequestHead(b"POST", b"/", b"web", [], length=4, expects_continue=True)
+    asked.stream = stage.client().open(head, asked, end=False)
+    stage.run()
+    stage.server("a").requests[0].reply(417, b"")
+    stage.run()
+    assert status(asked) == 417
+    assert asked.is_whole
+    assert not stage.context.live
+
+
 # Who calls.
 
 

@@ -176,9 +176,7 @@ def test_several_run_in_order_and_on_the_answer_in_the_opposite_one() -> None:
     assert orders == [b"stamp2", b"stamp"]
 
 
-def test_they_see_what_the_route_has_made_and_it_has_the_last_word_on_answers() -> (
-    None
-):
+def test_they_see_what_the_route_has_made_and_it_has_the_last_word_on_answers() -> None:
     stage, _ = filtered("stamp")
     filters = Filters(
         request_headers=HeaderChange(put=(("x-stamp", "route"),)),

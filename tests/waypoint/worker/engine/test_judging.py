@@ -367,9 +367,7 @@ def test_a_key_that_is_not_known_is_looked_for_but_not_all_the_time() -> None:
     assert get(stage, newer.token())[0] == 200
 
 
-@pytest.mark.parametrize(
-    "uri", ["https://guard/", "http://nobody.shop/", "http://[x/", "x"]
-)
+@pytest.mark.parametrize("uri", ["https://guard/", "http://nobody.shop/", "http://[x/", "x"])
 def test_keys_that_cannot_be_fetched_refuse_tokens(uri: str) -> None:
     stage = judged(tokens(keys="", keys_uri=uri))
     assert get(stage, ISSUER.token())[0] == 401

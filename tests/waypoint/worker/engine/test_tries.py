@@ -307,6 +307,18 @@ def test_a_request_that_may_have_been_obeyed_is_not_sent_again_unasked() -> None
     assert status(asked) == 503
 
 
+def test_who_cannot_be_reached_is_replaced_by_another_endpoint_without_a_word() -> None:
+    stage = stage_with("a", "b")
+    stage.server("a").echoes = stage.server("b").echoes = True
+    stage.refuses.add("a")
+    assert [status(stage.get()) for _ in range(10)] == [200] * 10
+    stage.refuses.add("b")
+    stage.apply(removed=("Kubernetes//Pod/shop/b",))
+    stage.opened.clear()
+    assert status(stage.get()) == 503
+    assert stage.opened == [("a", 8080)]
+
+
 def test_an_endpoint_that_goes_while_it_is_dialled_is_replaced_without_a_word() -> None:
     stage = stage_with("a")
     stage.is_slow = True
