@@ -56,6 +56,7 @@ def question_octets(question: Question) -> bytes:
         scheme=_text(head.scheme),
         size=-1 if head.length is None else head.length,
         protocol="HTTP/2" if head.version == 20 else "HTTP/1.1",
+        body=_whole_text(question.body),
         raw_body=question.body,
     )
     request = messages.AttributeContext.Request(http=http)
@@ -67,6 +68,14 @@ def question_octets(question: Question) -> bytes:
     )
     octets = messages.CheckRequest(attributes=told).SerializeToString()
     return b"\0" + len(octets).to_bytes(4, "big") + octets
+
+
+def _whole_text(octets: bytes) -> str:
+    """The text that some authorisers look for; empty when it is none (Envoy's pack_as_bytes)."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _peer(

@@ -183,6 +183,7 @@ def test_the_content_is_shown_when_that_is_wanted_and_then_goes_on() -> None:
     stage = guarded(max_body_octets=300_000)
     asked = stage.get(method="POST", content=b"z" * 290_000)
     assert asked_of(stage).request.http.raw_body == b"z" * 290_000
+    assert asked_of(stage).request.http.body == "z" * 290_000
     say(stage, yes())
     assert asked.content == b"z" * 290_000
 
