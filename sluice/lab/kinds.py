@@ -218,7 +218,8 @@ def kind_of_word(word: str) -> Kind:
         if name in (kind.name.lower(), kind.plural, *kind.short) and _is_group(kind, rest):
             return kind
     later = {**{kind.lower(): kind for kind in LATER}, **_LATER_SHORT}
-    for spelling in (name, name.removesuffix("s"), name.removesuffix("es")):
+    singular = name.removesuffix("ies") + "y" if name.endswith("ies") else name.removesuffix("es")
+    for spelling in (name, name.removesuffix("s"), singular):
         if spelling in later:
             raise LabRefusedError((f"kind {later[spelling]}: {LATER[later[spelling]]}",))
     raise LabRefusedError((f"kind {word}: {_why_not(word)}",))

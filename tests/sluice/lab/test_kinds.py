@@ -28,6 +28,7 @@ def test_every_spelling_of_kubectl_is_known(word: str, kind: str) -> None:
     [
         ("listenersets", "comes with"),
         ("udproute", "comes with"),
+        ("serviceentries", "kind ServiceEntry: comes with"),
         ("vs", "kind VirtualService: is for sidecars"),
         ("sts", "kind StatefulSet: the lab runs Deployments"),
         ("pods.apps", "unknown"),
