@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.repo.tree import ROOT
 from tests.waypoint.edge import Edge
 from tests.waypoint.test_http import answer, ask, dialled, http_service
 from tests.ztunnel.worker.town import MESH
@@ -46,8 +47,7 @@ def samples(edge: Edge, path: str) -> list[tuple[str, dict[str, str], float]]:
     ]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/stats/prometheus"])
-def test_requests_are_counted_by_istios_names_and_labels(shared: Edge, path: str) -> None:
+def test_requests_are_counted_by_istios_names_and_labels(shared: Edge) -> None:
     honey, pods = http_service(shared, "honey", HONEY, "shop")
     shared.tell(pods, [honey])
     shared.place.settle()
@@ -56,9 +56,10 @@ def test_requests_are_counted_by_istios_names_and_labels(shared: Edge, path: str
         assert ask(client)[0] == 200
         client.close()
     deadline = time.monotonic() + 10
-    while not (found := samples(shared, path)):
+    while not (found := samples(shared, "/metrics")):
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
+    assert samples(shared, "/stats/prometheus") == found, "where Istio's Prometheus looks"
     by_name = {name for name, _, _ in found}
     parts = {f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "count", "sum")}
     assert by_name == {"istio_requests_total", *parts}
@@ -93,3 +94,11 @@ def test_requests_are_counted_by_istios_names_and_labels(shared: Edge, path: str
     assert sums["istio_request_bytes_sum"] == 0
     assert sums["istio_response_bytes_sum"] > 0
     assert sums["istio_request_duration_milliseconds_sum"] > 0
+
+
+def test_the_page_of_metrics_names_what_a_waypoint_counts(shared: Edge) -> None:
+    page = (ROOT / "docs" / "reference" / "waypoint-metrics.md").read_text()
+    told = shared.proxy.page("stats", "/metrics")[1]
+    names = set(re.findall(r"^# TYPE (\w+) ", told, re.MULTILINE))
+    missing = {name for name in names if f"`{name.removesuffix('_total')}`" not in page}
+    assert missing == set()
