@@ -130,6 +130,7 @@ def test_a_deadline_ends_a_call_and_no_other(channel: grpc.Channel) -> None:
     assert call(b"next", timeout=10) == b"next"
 
 
+@pytest.mark.slow
 def test_a_deadline_in_the_middle_of_a_stream_ends_it(channel: grpc.Channel) -> None:
     call = channel.stream_stream("/t.Test/ManyMany", same, same)
     held = threading.Event()

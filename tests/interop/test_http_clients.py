@@ -217,6 +217,7 @@ def test_pipelined_requests_are_answered_in_order(plain: Running) -> None:
     assert whole == b""
 
 
+@pytest.mark.slow
 def test_h2load_keeps_many_http_1_connections_busy(plain: Running) -> None:
     url = f"http://127.0.0.1:{plain.port}/100"
     said = run("h2load", "--h1", "-n600", "-c32", url).decode()
@@ -251,6 +252,7 @@ def test_nghttp_and_curl_get_content(second: Running, size: int) -> None:
     assert run("curl", "-sS", "--http2-prior-knowledge", url) == pattern(size)
 
 
+@pytest.mark.slow
 def test_h2load_gets_every_answer(second: Running) -> None:
     url = f"http://127.0.0.1:{second.port}/100"
     said = run("h2load", "-n2000", "-c2", "-m50", url).decode()

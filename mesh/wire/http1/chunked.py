@@ -24,7 +24,7 @@ _HEAD: Final = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 _FIND_END: Final = re.compile(b"\r\n\r\n").search
 
 
-class ChunkedContent:
+class IncomingChunks:
     """One message's content.
 
     Attributes:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from enum import Enum, auto
 from typing import Final
 
-from mesh.wire.http1.chunked import ChunkedContent
+from mesh.wire.http1.chunked import IncomingChunks
 from mesh.wire.http1.errors import (
     HeadSyntaxError,
     HeadTooLargeError,
@@ -65,7 +65,7 @@ class Reader(ABC):
         self.lives = True
         self._kept = bytearray()
         self._left = 0
-        self._chunked: ChunkedContent | None = None
+        self._chunked: IncomingChunks | None = None
         self._spent = 0
         self._empty_lines = 0
         self._broken: Http1Error | None = None
@@ -144,7 +144,7 @@ class Reader(ABC):
             self._left = content
             self.phase = Phase.SIZED
         elif content == CHUNKED:
-            self._chunked = ChunkedContent()
+            self._chunked = IncomingChunks()
             self.phase = Phase.CHUNKED
         else:
             self.phase = Phase.COMPLETE
