@@ -11,6 +11,7 @@ from mesh.routing.http.answers import GRPC_OF_HTTP, grpc_error
 from mesh.runtime.http.stream import ServerStream
 from mesh.wire.authorizer import Permission
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
+from mesh.wire.http1.heads import is_without_content
 from waypoint.worker.engine.attempt import Attempt
 from waypoint.worker.engine.body import Body
 from waypoint.worker.engine.context import Context
@@ -24,6 +25,7 @@ from waypoint.worker.engine.failures import (
     fields_of,
     outcome_of,
     text_of,
+    words_of,
 )
 from waypoint.worker.engine.filtering import Filtering
 from waypoint.worker.engine.steering import Steered
@@ -38,6 +40,7 @@ class Answering(Tries):
 
     __slots__ = (
         "_filtering",
+        "_has_begun",
         "_is_quiet",
         "_is_upgraded",
         "_other_ended",
@@ -65,6 +68,8 @@ class Answering(Tries):
         self.answer_fields: Fields = []
         """What the client's answer gets beside what the endpoint says."""
         self._filtering: Filtering | None = None
+        self._has_begun = False
+        """The head of the answer has gone to the client."""
         self._is_upgraded = False
         self._other_ended = False
         self._is_quiet = False
@@ -92,8 +97,11 @@ class Answering(Tries):
         if filtering is None or status == SWITCHING or not filtering.wants_answer:
             self._pass_head(attempt.target, head)
             return
-        pipe = filtering.change_answers(self._say, self._said_all, self._credit_answer)
-        if pipe.changes and self.head.method != b"HEAD":
+        has_content = not is_without_content(status, self.head.method)
+        pipe = filtering.change_answers(
+            self._say, self._said_all, self._credit_answer, has_content=has_content
+        )
+        if pipe.changes:
             head.length = None
 
         def then() -> None:
@@ -112,6 +120,7 @@ class Answering(Tries):
             head.fields += self.answer_fields
         if status == SWITCHING:
             self._upgrade()
+        self._has_begun = True
         self.stream.answer(head)
 
     def _upgrade(self) -> None:
@@ -189,6 +198,7 @@ class Answering(Tries):
     def reply(self, head: ResponseHead, content: bytes = b"") -> None:
         """The answer is ours, and whole."""
         self.passed_on()
+        self._has_begun = True
         self.status = head.status
         if self.steered is not None:
             self.steered.finish(self.context, None, head)
@@ -218,7 +228,7 @@ class Answering(Tries):
         """It has failed: with an answer, or if that has begun, without its end."""
         if self.is_closed:
             return
-        if self.is_answered:
+        if self._has_begun:
             self.stream.reset()
             self.close(AnswerCutError() if isinstance(error, AnswerResetError) else error)
             return
@@ -226,7 +236,7 @@ class Answering(Tries):
         outcome = outcome_of(error)
         if self.is_grpc:
             self.grpc_status = str(outcome.grpc)
-            self.reply(grpc_error(outcome.grpc, str(error)))
+            self.reply(grpc_error(outcome.grpc, words_of(error)))
             return
         text = text_of(error)
         fields: Fields = [(b"content-type", b"text/plain"), *fields_of(error)]

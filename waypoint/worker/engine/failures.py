@@ -294,10 +294,10 @@ OUTCOMES: Final[dict[type[MeshError], Outcome]] = {
     AuthorizerFailedError: Outcome(403, PERMISSION_DENIED, "UAEX"),
     AuthorizerBodyTooLargeError: Outcome(413, RESOURCE_EXHAUSTED, "UAEX"),
     PathInvalidError: Outcome(400, INTERNAL, "-"),
-    FilterFailedError: Outcome(500, INTERNAL, "-"),
-    FilterOverBudgetError: Outcome(500, INTERNAL, "-"),
-    FilterLostError: Outcome(500, INTERNAL, "-"),
-    FilterNotLoadedError: Outcome(500, INTERNAL, "-"),
+    FilterFailedError: Outcome(500, UNAVAILABLE, "-"),
+    FilterOverBudgetError: Outcome(500, UNAVAILABLE, "-"),
+    FilterLostError: Outcome(500, UNAVAILABLE, "-"),
+    FilterNotLoadedError: Outcome(500, UNAVAILABLE, "-"),
     FilterBusyError: Outcome(503, UNAVAILABLE, "UO"),
     ExchangeBugError: Outcome(500, INTERNAL, "-"),
     DrainingError: Outcome(503, UNAVAILABLE, "-"),
@@ -337,6 +337,11 @@ def text_of(error: MeshError) -> bytes:
             return b"Jwt verification fails"
         case _:
             return error.code.encode() + b"\n"
+
+
+def words_of(error: MeshError) -> str:
+    """The same in gRPC: of a filter's failure not the lines of its source, which the log has."""
+    return error.code if isinstance(error, FilterFailedError) else str(error)
 
 
 def fields_of(error: MeshError) -> Fields:

@@ -3,26 +3,34 @@
 1. They run last of all that a route does to a request, in the order in which they are named, and on
    the answer in the opposite order.
 2. A filter that fails fails the request, unless it is one that may be missed; then what it was
-   given goes on as it is.
+   given goes on as it is, and nothing more of the request is shown to it.
 3. Content is changed as it streams. Its length is not known beforehand then.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mesh.errors import MeshError
 from mesh.model.routes import FilterProgram
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
-from waypoint.filters.given import shown, take_piece, take_request, take_response
+from waypoint.filters.given import (
+    WITHOUT_CONTENT,
+    Reply,
+    shown,
+    take_piece,
+    take_request,
+    take_response,
+)
 from waypoint.filters.messages import Hook
-from waypoint.filters.process import Results
+from waypoint.filters.process import FilterFailedError, Results
 from waypoint.worker.engine.pipe import Changed, Pipe
 from waypoint.worker.engine.programs import Programs, text
 
 Sink = Callable[[bytes], None]
 OnEnd = Callable[[Fields], None]
 Credit = Callable[[int], None]
+ValueT = TypeVar("ValueT")
 
 
 class Filtered(Protocol):
@@ -47,11 +55,11 @@ class Filtering:
     __slots__ = (
         "_client",
         "_exchange",
+        "_missed",
         "_names",
         "_number",
         "_programs",
         "_route",
-        "_waiting",
         "answer",
         "hooks",
         "request",
@@ -77,15 +85,16 @@ class Filtering:
         self._names: dict[str, FilterProgram] = {name: programs.find(name) for name in names}
         self.hooks = {name: programs.hooks(each) for name, each in self._names.items()}
         self._number = programs.number()
-        self._waiting = 0
+        self._missed: set[str] = set()
         self.request: Pipe | None = None
         """The request's content, when a filter wants to see it."""
         self.answer: Pipe | None = None
         """The answer's, when a filter wants to see that or the answer's head."""
 
     def wanting(self, hook: Hook) -> list[str]:
-        """The filters that override a hook."""
-        return [name for name, hooks in self.hooks.items() if hook in hooks]
+        """The filters that override a hook, without those that are missed already."""
+        missed = self._missed
+        return [name for name, hooks in self.hooks.items() if hook in hooks and name not in missed]
 
     # Heads.
 
@@ -99,7 +108,7 @@ class Filtering:
             then()
             return
         head = self._exchange.head
-        arguments = (
+        arguments: Results = (
             text(head.method),
             text(head.target),
             text(head.authority),
@@ -108,20 +117,25 @@ class Filtering:
             self._route,
         )
 
-        def take(results: Results) -> None:
-            if not self._changed(results):
+        def go_on(reply: Reply | None) -> None:
+            if reply is None:
                 self._ask_next(names, then)
+            else:
+                self._reply(reply)
 
-        self._call(Hook.REQUEST, name, arguments, take, lambda: self._ask_next(names, then))
+        self._call(
+            Hook.REQUEST,
+            name,
+            arguments,
+            lambda results: take_request(results, head),
+            go_on,
+            lambda: self._ask_next(names, then),
+        )
 
-    def _changed(self, results: Results) -> bool:
-        """Do to the request what a filter says; whether it has answered by itself."""
-        reply = take_request(results, self._exchange.head)
-        if reply is None:
-            return False
-        head = ResponseHead(reply.status, reply.fields, length=len(reply.content))
+    def _reply(self, reply: Reply) -> None:
+        length = None if reply.status in WITHOUT_CONTENT else len(reply.content)
+        head = ResponseHead(reply.status, reply.fields, length=length)
         self._exchange.reply(head, reply.content)
-        return True
 
     def show(self, head: ResponseHead, then: Callable[[], None]) -> None:
         """Show them the answer's head, the last filter first, and go on."""
@@ -135,12 +149,12 @@ class Filtering:
             then()
             return
 
-        def take(results: Results) -> None:
-            take_response(results, head)
+        def go_on(_done: None = None) -> None:
             self._show_next(names, head, then)
 
         arguments = (head.status, shown(head.fields))
-        self._call(Hook.RESPONSE, name, arguments, take, lambda: self._show_next(names, head, then))
+        take = partial(take_response, head=head)
+        self._call(Hook.RESPONSE, name, arguments, take, go_on, go_on)
 
     # Content.
 
@@ -155,9 +169,11 @@ class Filtering:
         self.request = Pipe(names, self.change_request, sink, on_end, credit)
         return self.request
 
-    def change_answers(self, sink: Sink, on_end: OnEnd, credit: Credit) -> Pipe:
-        """Let the answer's content go through them, the last filter first."""
-        names = self.wanting(Hook.RESPONSE_BODY)[::-1]
+    def change_answers(
+        self, sink: Sink, on_end: OnEnd, credit: Credit, *, has_content: bool
+    ) -> Pipe:
+        """Let the answer's content go through them, if it has any, the last filter first."""
+        names = self.wanting(Hook.RESPONSE_BODY)[::-1] if has_content else []
         self.answer = Pipe(names, self.change_answer, sink, on_end, credit)
         return self.answer
 
@@ -170,10 +186,7 @@ class Filtering:
         self._change(Hook.RESPONSE_BODY, name, (piece, last), then)
 
     def _change(self, hook: Hook, name: str, arguments: tuple[bytes, bool], then: Changed) -> None:
-        def take(results: Results) -> None:
-            then(take_piece(results))
-
-        self._call(hook, name, arguments, take, lambda: then(arguments[0]))
+        self._call(hook, name, arguments, take_piece, then, lambda: then(arguments[0]))
 
     # Calls.
 
@@ -182,30 +195,47 @@ class Filtering:
         hook: Hook,
         name: str,
         arguments: Results,
-        take: Callable[[Results], None],
+        take: Callable[[Results], ValueT],
+        then: Callable[[ValueT], None],
         skip: Callable[[], None],
     ) -> None:
-        """Call a hook: `take` gets its results, `skip` is for a failure that does not matter."""
-        may_skip = self._names[name].fails_open
+        """Call a hook.
 
-        def done(results: Results | MeshError) -> None:
-            self._waiting -= 1
-            if isinstance(results, MeshError):
-                self._go_on(skip if may_skip else partial(self._exchange.fail, results))
-            else:
-                self._go_on(partial(take, results))
-
+        Args:
+            hook: that the filter overrides.
+            name: the filter's.
+            arguments: the hook's.
+            take: reads what it gives; it raises when that is wrong, and the filter has failed.
+            then: goes on with that.
+            skip: goes on without it, when the filter has failed and may be missed.
+        """
         if self._exchange.is_closed:
             return
+        if name in self._missed:
+            skip()
+            return
+
+        def done(results: Results | MeshError) -> None:
+            if isinstance(results, MeshError):
+                self._go_on(partial(self._failed, name, results, skip))
+                return
+            try:
+                value = take(results)
+            except FilterFailedError as error:
+                self._go_on(partial(self._failed, name, error, skip))
+            else:
+                self._go_on(partial(then, value))
+
         try:
             self._programs.process.call(hook, name, self._number, arguments, done)
-        except MeshError:
-            # To skip it while others wait would overtake them.
-            if not may_skip or self._waiting:
-                raise
-            skip()
-        else:
-            self._waiting += 1
+        except MeshError as error:
+            self._failed(name, error, skip)
+
+    def _failed(self, name: str, error: MeshError, skip: Callable[[], None]) -> None:
+        if not self._names[name].fails_open:
+            raise error
+        self._missed.add(name)
+        skip()
 
     def _go_on(self, work: Callable[[], None]) -> None:
         exchange = self._exchange

@@ -1,6 +1,11 @@
-"""A message's content on its way through the hooks of users' filters, piece by piece, in order."""
+"""A message's content on its way through the hooks of users' filters, piece by piece, in order.
 
-from collections import deque
+1. One piece of a message is under way at a time: what comes meanwhile waits, and is put together to
+   pieces of `MAX_PIECE_OCTETS`. So no message takes more than its turn of the filters' process.
+2. What has gone in is credited when what became of it has gone on (`settle`): a slow filter, or a
+   slow receiver, stops the sender.
+"""
+
 from collections.abc import Callable
 
 from mesh.wire.http.messages import Fields
@@ -12,22 +17,23 @@ Change = Callable[[str, bytes, bool, Changed], None]
 
 
 class Pipe:
-    """One direction's.
-
-    What has gone in is credited when what became of it has gone on (`settle`): a slow filter, or a
-    slow receiver, stops the sender.
-    """
+    """One direction's."""
 
     __slots__ = (
         "_change",
         "_credit",
         "_done",
-        "_held",
+        "_has_ended",
+        "_has_left",
+        "_is_advancing",
+        "_is_open",
+        "_is_under_way",
         "_names",
         "_on_end",
         "_paid",
         "_sink",
         "_trailers",
+        "_waiting",
     )
 
     def __init__(
@@ -52,8 +58,13 @@ class Pipe:
         self._sink = sink
         self._on_end = on_end
         self._credit = credit
-        self._held: deque[tuple[bytes, bool]] | None = deque()
+        self._waiting = bytearray()
         self._trailers: Fields = []
+        self._is_open = False
+        self._is_under_way = False
+        self._is_advancing = False
+        self._has_ended = False
+        self._has_left = False
         self._done = 0
         self._paid = 0
 
@@ -69,33 +80,47 @@ class Pipe:
 
     def open(self) -> None:
         """The message's head has gone on: so may its content."""
-        held, self._held = self._held, None
-        for piece, last in held or ():
-            self._step(0, piece, len(piece), last)
+        self._is_open = True
+        self._advance()
 
     def feed(self, piece: bytes | bytearray | memoryview) -> None:
         """A piece; it is copied."""
-        for at in range(0, len(piece), MAX_PIECE_OCTETS):
-            self._enter(bytes(piece[at : at + MAX_PIECE_OCTETS]), last=False)
+        self._waiting += piece
+        self._advance()
 
     def end(self, trailers: Fields) -> None:
         """That was all."""
         self._trailers = trailers
-        self._enter(b"", last=True)
+        self._has_ended = True
+        self._advance()
 
     def settle(self) -> None:
         """The receiver takes more: so may the sender send."""
         done, self._done = self._done, 0
-        paid = min(done, self._paid)
-        self._paid -= paid
-        if done > paid:
-            self._credit(done - paid)
+        self._pay(done)
 
-    def _enter(self, piece: bytes, *, last: bool) -> None:
-        if self._held is not None:
-            self._held.append((piece, last))
-        else:
-            self._step(0, piece, len(piece), last)
+    def _pay(self, octets: int) -> None:
+        paid = min(octets, self._paid)
+        self._paid -= paid
+        if octets > paid:
+            self._credit(octets - paid)
+
+    def _advance(self) -> None:
+        if self._is_advancing or not self._is_open:
+            return
+        # A filter that is skipped calls back at once: a loop, or each piece would nest in another.
+        self._is_advancing = True
+        try:
+            while not self._is_under_way and (
+                self._waiting or (self._has_ended and not self._has_left)
+            ):
+                piece = bytes(self._waiting[:MAX_PIECE_OCTETS])
+                del self._waiting[:MAX_PIECE_OCTETS]
+                self._has_left = self._has_ended and not self._waiting
+                self._is_under_way = True
+                self._step(0, piece, len(piece), self._has_left)
+        finally:
+            self._is_advancing = False
 
     def _step(self, index: int, piece: bytes, size: int, last: bool) -> None:  # noqa: FBT001 - its own
         if index < len(self._names):
@@ -106,10 +131,15 @@ class Pipe:
                 lambda changed: self._step(index + 1, changed, size, last),
             )
             return
-        self._done += size
+        self._is_under_way = False
+        if piece or self._done:
+            # What was swallowed waits for what came before it: else it would pay for that, too.
+            self._done += size
+        else:
+            self._pay(size)
         if piece:
             self._sink(piece)
-        else:
-            self.settle()
         if last:
             self._on_end(self._trailers)
+        else:
+            self._advance()

@@ -14,7 +14,7 @@ from tests.mesh.worlds import service
 from tests.waypoint.worker.engine.stage import Stage, endpoint, to, web
 from tests.waypoint.worker.engine.test_exchange import field, status
 from waypoint.filters.host import Host
-from waypoint.filters.messages import Hook
+from waypoint.filters.messages import MAX_PIECE_OCTETS, Hook
 from waypoint.filters.process import (
     FilterFailedError,
     FilterNotLoadedError,
@@ -118,12 +118,25 @@ class Loud(Filter):
         return piece.replace(b"A", b"aa") + (b"?" if last else b"")
 """
 
+STRICT = """
+from waypoint.filter import Filter
+
+class Strict(Filter):
+    def request(self, request):
+        if request.target == "/broken":
+            request.headers["x y"] = "z"
+
+    def response(self, response):
+        if "x-bad" in response.headers:
+            raise ValueError("a secret of the source")
+"""
+
 
 def filtered(*names: str, **fields: object) -> tuple[Stage, InProcess]:
     stage = Stage(web(), endpoint("a"))
     process = InProcess(stage)
     programs = stage.context.programs = Programs(process)
-    sources = {"stamp": STAMP, "loud": LOUD, "stamp2": STAMP}
+    sources = {"stamp": STAMP, "loud": LOUD, "stamp2": STAMP, "strict": STRICT}
     for name in names:
         config = json.dumps({"word": name})
         programs.put(
@@ -240,7 +253,8 @@ def test_a_slow_filter_slows_the_client_and_memory_is_bounded() -> None:
         asked.stream.send(b"x" * 20_000)
         stage.run()
     assert asked.stream.is_full
-    assert sum(len(call[0][4]) for call in process.calls) <= 256 * 1024
+    assert len(process.calls) == 1
+    assert len(process.calls[0][0][4]) <= MAX_PIECE_OCTETS
     process.resume()
     stage.run()
     assert not asked.stream.is_full
@@ -261,12 +275,74 @@ def test_one_that_raises_in_the_answer_cuts_it_off() -> None:
     assert not asked.is_whole
 
 
+def test_one_that_raises_at_the_answers_head_is_500() -> None:
+    stage, process = filtered("strict")
+    stage.server("a").echoes = False
+    asked = stage.get()
+    served = stage.server("a").requests[0]
+    served.reply(200, fields=[(b"x-bad", b"1")])
+    stage.run()
+    assert (status(asked), asked.content) == (500, b"filter_failed\n")
+    assert asked.is_whole
+    assert process.ended == [1]
+    assert not stage.bugs
+
+
+def test_an_endpoint_that_is_lost_while_a_filter_thinks_of_its_answer_is_503() -> None:
+    stage, process = filtered("strict")
+    stage.server("a").echoes = False
+    asked = stage.get()
+    process.is_paused = True
+    served = stage.server("a").requests[0]
+    served.stream.answer(ResponseHead(200, length=10))
+    stage.run()
+    served.stream.reset()
+    stage.run()
+    process.resume()
+    assert status(asked) == 503
+    assert not stage.bugs
+
+
+def test_a_grpc_call_is_told_the_code_and_nothing_of_the_source() -> None:
+    stage, _ = filtered("strict")
+    stage.server("a").echoes = False
+    kind = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
+    asked = stage.get("/p.S/Call", method="POST", fields=kind, content=b"")
+    served = stage.server("a").requests[0]
+    assert first(served.head.fields, b"te") == b"trailers"
+    served.reply(200, fields=[(b"x-bad", b"1")])
+    stage.run()
+    assert (status(asked), field(asked, b"grpc-status")) == (200, b"14")
+    assert field(asked, b"grpc-message") == b"filter_failed"
+
+
+@pytest.mark.parametrize(("fails_open", "seen"), [(False, 500), (True, 200)])
+def test_a_head_that_no_filter_may_give_is_a_failure(fails_open: bool, seen: int) -> None:
+    stage, _ = filtered("strict", fails_open=fails_open)
+    asked = stage.get("/broken")
+    assert status(asked) == seen
+    assert not stage.bugs
+
+
+def test_an_answer_without_content_has_none_for_filters() -> None:
+    stage, _ = filtered("loud")
+    asked = stage.get(method="HEAD")
+    assert (status(asked), asked.content) == (200, b"")
+    stage.server("a").echoes = False
+    asked = stage.get()
+    stage.server("a").requests[-1].stream.answer(ResponseHead(304), end=True)
+    stage.run()
+    assert (status(asked), asked.content) == (304, b"")
+    assert asked.is_whole
+
+
 def test_one_that_may_be_missed_is() -> None:
     stage, _ = filtered("stamp", "loud", fails_open=True)
     assert status(stage.get("/raise")) == 200
     assert stage.server("a").requests[0].head.target == b"/raise"
     asked = stage.get("/chunked", method="POST", content=b"stop")
-    assert asked.content == b"STOP!?"
+    # What failed sees nothing more of the request: no `?` at the end.
+    assert asked.content == b"STOP!"
     assert asked.is_whole
 
 
