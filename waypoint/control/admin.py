@@ -52,4 +52,5 @@ def config_json(config: Config, workers: int) -> dict[str, Json]:
         "poolMaxStreamsPerConn": config.pool_max_streams,
         "selfTerminationDeadline": f"{config.drain_s:g}s",
         "ipv6Enabled": config.ipv6_enabled,
+        "tracesTo": config.tracing.address if config.tracing else None,
     }

@@ -162,8 +162,6 @@ class Attempt(ResponseUser, Waiter):
     def refused(self, error: MeshError) -> None:
         """There is none."""
         self._pool = None
-        if self.sending is not None:
-            self.sending.error = error.code
         try:
             self._owner.unreached(self, error)
         except Exception as bug:  # noqa: BLE001 - one exchange's bug stays its own

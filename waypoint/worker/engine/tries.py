@@ -195,6 +195,8 @@ class Tries(AttemptOwner):
 
     def unreached(self, attempt: Attempt, error: MeshError) -> None:
         """There is no connection."""
+        if attempt.sending is not None:
+            attempt.sending.error = error.code
         attempt.release()
         match error:
             case OverflowingError():
@@ -294,6 +296,8 @@ class Tries(AttemptOwner):
         if attempt is None or self.is_closed:
             return
         attempt.timer = None
+        if attempt.sending is not None:
+            attempt.sending.error = AttemptTimedOutError.code
         if not self.is_answered:
             self._bad_answer(attempt.target, 504)
             if self.try_again(attempt):

@@ -264,3 +264,18 @@ def test_what_a_client_writes_is_cut() -> None:
     stage.get("/" + "x" * 5000, fields=[(b"user-agent", b"y" * 5000)])
     told = dict(stage.own.attributes)
     assert len(str(told["url.path"])) == len(str(told["user_agent.original"])) == 1024
+
+
+def test_a_try_that_takes_too_long_says_so() -> None:
+    stage = Traced()
+    stage.route(RouteRule(backends=(to(),), attempt_s=1.0, retry=Retry(attempts=1)))
+    stage.server("a").echoes = False
+    stage.send(stage.client())
+    stage.run()
+    stage.wait(1.5)
+    stage.server("a").requests[1].reply(200)
+    stage.run()
+    late, answered = stage.sent
+    assert dict(late.attributes)["error.type"] == "http_attempt_timeout"
+    assert late.end_ns - late.start_ns == 1_000_000_000
+    assert not answered.is_error
