@@ -20,10 +20,7 @@ from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
 from mesh.model.routes import Waypoint
 from mesh.model.workload import AppProtocol, Workload
-from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
 from mesh.observe.request_metrics import RequestMetrics
-from mesh.policy.authorize import Verdict
-from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.routes import ConnectionRoutes, RequestRoutes, Routes
 from mesh.routing.waypoint import Destination as Admitted
 from mesh.runtime.http.http1_client import Http1Client
@@ -37,7 +34,6 @@ from mesh.runtime.http.stream import (
     ServerConnection,
     ServerConnectionUser,
 )
-from mesh.runtime.worker.failures import PolicyChangedError, PolicyDeniedError
 from mesh.state.changes import Changes
 from mesh.wire.client_hello import ClientHelloInvalidError, server_name
 from mesh.wire.feed_answers import MetricRow
@@ -45,19 +41,16 @@ from waypoint.filters.process import FilterProcess
 from waypoint.worker.context import Context as WorkerContext
 from waypoint.worker.engine.configuring import configure
 from waypoint.worker.engine.context import Called, Caller, Context, Peer
-from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.destinations import Destinations
-from waypoint.worker.engine.failures import RouteMissingError
-from waypoint.worker.engine.judging import PolicyJudge, tell_verdict
+from waypoint.worker.engine.judging import PolicyJudge
 from waypoint.worker.engine.keys import KeyRing
-from waypoint.worker.engine.passing import Passing, backend_of
+from waypoint.worker.engine.plain import PlainConnections
 from waypoint.worker.engine.pool import Means
 from waypoint.worker.engine.programs import Programs
 from waypoint.worker.engine.serving import Requests
 from waypoint.worker.engine.sniff import Peek, Peeked, Spoken, spoken
 from waypoint.worker.engine.timers import Timers
 from waypoint.worker.engine.tracing import Tracer
-from waypoint.worker.flow import Flow
 from waypoint.worker.upstream import Spawn, Upstreams
 
 TICK_SECONDS: Final = 1.0
@@ -118,6 +111,7 @@ class HttpEngine:
         own = f"{config.pod_namespace}/{config.gateway}"
         judge = PolicyJudge(own, KeyRing(self._context, worker.world), time.time)
         self._judge = self._context.judge = judge
+        self._plain = PlainConnections(worker, self._context, judge)
         self._connections: dict[Requests, ServerConnection] = {}
         self._peeks: dict[Peek, None] = {}
         self._empty = trio.lowlevel.ParkingLot()
@@ -153,7 +147,7 @@ class HttpEngine:
         settings = self._context.settings
         match peer.routes:
             case ConnectionRoutes(is_tls=False):
-                self._pass(peer, link, "")
+                self._plain.carry(peer, link, "")
             case ConnectionRoutes():
                 self._peek(link, partial(self._look_for_name, peer), settings.head_stall_s)
             case RequestRoutes():
@@ -162,7 +156,7 @@ class HttpEngine:
             case None if speaks in PLAIN and self._judge.wants_name(peer.called):
                 self._peek(link, partial(self._look_for_any_name, peer), settings.sniff_s)
             case None if speaks in PLAIN:
-                self._pass(peer, link, "")
+                self._plain.carry(peer, link, "")
             case None:
                 is_http = speaks in HTTP
                 look = partial(self._look, peer, is_http)
@@ -212,7 +206,7 @@ class HttpEngine:
         elif self._judge.wants_name(peer.called):
             return self._look_for_any_name(peer, peek)
         else:
-            self._pass(peer, link, "")
+            self._plain.carry(peer, link, "")
         return True
 
     def _look_for_any_name(self, peer: Peer, peek: Peek) -> bool:
@@ -223,7 +217,7 @@ class HttpEngine:
             name = ""
         if name is None and not peek.is_late:
             return False
-        self._pass(peer, Peeked(peek), name or "")
+        self._plain.carry(peer, Peeked(peek), name or "")
         return True
 
     def _look_for_name(self, peer: Peer, peek: Peek) -> bool:
@@ -232,7 +226,7 @@ class HttpEngine:
             if peek.is_late:
                 raise ClientHelloInvalidError("it does not come")
             return False
-        self._pass(peer, Peeked(peek), name)
+        self._plain.carry(peer, Peeked(peek), name)
         return True
 
     # HTTP.
@@ -261,56 +255,12 @@ class HttpEngine:
             return Http2Client(link, user, at_round_end, self._worker.windows)
         return Http1Client(link, user, at_round_end)
 
-    # Anything else.
-
-    def _pass(self, peer: Peer, link: Link, name: str) -> None:
-        """Pass a connection through, by its routes if there are any."""
-        caller, called = peer.caller, peer.called
-        record = ConnectionRecord(
-            direction=Direction.WAYPOINT,
-            source_address=caller.address,
-            destination_address=called.address or caller.address,
-            hbone_address=str(called.address or ""),
-            source=caller.workload,
-            source_identity=caller.identity,
-            service=called.service,
-            security=ConnectionSecurity.MUTUAL_TLS,
-        )
-        flow = Flow(self._worker.metrics, self._worker.flows, record, lambda _error: link.reset())
-        with flow:
-            tell_verdict(self._context.metrics, self._verdict(peer.caller, peer.called, name))
-            flow.judge_again = partial(self._judged, peer.caller, peer.called, name)
-            flow.judge_again()
-            Passing(self._context, flow, link, self._way(peer, name)).start()
-
     def judging(
         self, destination: Admitted, peer: Identity, far: SocketAddress
     ) -> Callable[[], None]:
         """What judges a connection again; it raises when the connection may not go on."""
         caller = Caller(address=far, identity=peer, workload=None)
-        return partial(self._judged, caller, _called(destination), "")
-
-    def _verdict(self, caller: Caller, called: Called, name: str) -> RequestVerdict:
-        return self._judge.judge_connection(caller, called, name)
-
-    def _judged(self, caller: Caller, called: Called, name: str) -> None:
-        """Judge a connection.
-
-        Raises:
-            PolicyDeniedError: it may not pass.
-        """
-        verdict = self._verdict(caller, called, name)
-        if not verdict.allowed:
-            raise PolicyDeniedError(Verdict(False, verdict.code, verdict.policy, verdict.rule))
-
-    def _way(self, peer: Peer, name: str) -> Destination:
-        routes = peer.routes
-        if not isinstance(routes, ConnectionRoutes):
-            return peer.destination
-        matched = routes.match(name)
-        if matched is None:
-            raise RouteMissingError
-        return backend_of(self._context, matched)
+        return partial(self._plain.judge, caller, _called(destination), "")
 
     # Keeping up.
 
@@ -322,16 +272,7 @@ class HttpEngine:
         """These configuration resources came, changed or went."""
         configure(self._context, self._worker.configurations, names)
         if any(name.startswith(POLICIES) for name in names):
-            self._judge_again()
-
-    def _judge_again(self) -> None:
-        """End the connections that a change of the policies forbids."""
-        for flow in self._worker.flows:
-            if flow.judge_again is not None:
-                try:
-                    flow.judge_again()
-                except PolicyDeniedError as error:
-                    flow.stop(PolicyChangedError(error.verdict))
+            self._plain.judge_again()
 
     def rows(self) -> list[MetricRow]:
         """What was counted."""
