@@ -10,7 +10,7 @@ from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
 from mesh.model.request_policy import RequestPolicy, TokenPolicy
 from mesh.model.routes import Waypoint
-from mesh.model.workload import Service, Workload
+from mesh.model.workload import BalanceMode, Service, Workload
 from mesh.observe.request_metrics import RequestMetrics, Side
 from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.paths import PathNormalisation
@@ -219,8 +219,13 @@ class Peer:
         destinations = self.context.destinations
         if called.workload is not None:
             return destinations.of_workload(called.workload.uid, called.port)
-        key = called.service.key if called.service else ""
-        return destinations.of_service(key, called.port)
+        service = called.service
+        if service is None:
+            return destinations.of_service("", called.port)
+        mode = service.load_balancing.mode
+        if mode is BalanceMode.PASSTHROUGH and called.address is not None:
+            return destinations.of_address(service.key, called.address)
+        return destinations.of_service(service.key, called.port)
 
     @property
     def side_there(self) -> Side:

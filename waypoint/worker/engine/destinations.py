@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from mesh.model.address import SocketAddress, format_ip
 from mesh.model.routes import ServiceTraffic
 from mesh.model.workload import AppProtocol, Workload
 from mesh.routing.balance import Endpoint, Purpose, shortlist
@@ -46,6 +47,26 @@ class Destinations:
         """A workload's own port."""
         found = self._held.get((uid, port))
         return self._make(uid, port, self._find_workload) if found is None else found
+
+    def of_address(self, service: str, address: SocketAddress) -> Destination:
+        """The address that was called, of a service that leaves it to its callers (PASSTHROUGH)."""
+        name = f"{service}@{format_ip(address.ip)}"
+        found = self._held.get((name, address.port))
+        if found is not None:
+            return found
+        return self._make(name, address.port, partial(self._find_address, service, address))
+
+    def _find_address(self, service: str, address: SocketAddress, name: str, port: int) -> Found:
+        found = self._find_service(service, port)
+        target = Workload(
+            uid=name,
+            name=format_ip(address.ip),
+            namespace="",
+            addresses=(address.ip,),
+            network=self._own().network,
+            services={},
+        )
+        return Found(found.service, found.speaks, [Endpoint(target, port)])
 
     def _make(self, name: str, port: int, find: Callable[[str, int], Found]) -> Destination:
         destination = Destination(

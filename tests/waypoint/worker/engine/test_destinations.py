@@ -6,9 +6,10 @@ from random import Random
 import pytest
 
 from mesh.model.routes import RouteRule, ServiceTraffic
-from mesh.model.workload import WorkloadStatus
+from mesh.model.workload import BalanceMode, WorkloadStatus
 from mesh.observe import request_metrics
 from mesh.routing.balance import Endpoint
+from tests.mesh.worlds import service
 from tests.waypoint.worker.engine.stage import WEB, Stage, endpoint, to, web
 from tests.waypoint.worker.engine.test_exchange import status
 from waypoint.worker.engine import health
@@ -131,6 +132,13 @@ def test_a_service_that_is_gone_is_forgotten() -> None:
     stage.apply(removed=("shop/web", "Kubernetes//Pod/shop/a"))
     stage.context.destinations.sweep(1, stage.now)
     assert len(stage.context.destinations) == 0
+
+
+def test_a_service_may_leave_the_address_to_its_callers() -> None:
+    anywhere = service("web", "10.9.0.0/16", mode=BalanceMode.PASSTHROUGH)
+    stage = Stage(anywhere)
+    assert status(stage.get()) == 200
+    assert stage.opened == [("10.9.0.1", 80)]
 
 
 # Limits.
