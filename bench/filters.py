@@ -26,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from mesh.errors import MeshError
 from mesh.runtime.relay.reactor import Reactor
 from mesh.wire.http.messages import RequestHead
+from waypoint.filters.failures import FilterError
 from waypoint.filters.given import shown, take_piece, take_request
 from waypoint.filters.messages import MAX_PIECE_OCTETS, Hook
-from waypoint.filters.process import FilterError, FilterProcess, Program, Results
+from waypoint.filters.process import FilterProcess, Program, Results
 from waypoint.worker.engine.timers import Timers
 
 NAME: Final = "shop/stamp"

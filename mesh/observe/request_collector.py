@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import Final
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
@@ -11,6 +12,8 @@ from mesh.observe.request_metrics import (
     DURATION,
     EVENT_LABELS,
     EVENTS,
+    FILTER_LABELS,
+    FILTERS,
     LABELS,
     POLICIES,
     POLICY_LABELS,
@@ -22,6 +25,12 @@ from mesh.observe.request_metrics import (
 )
 from mesh.wire.feed_answers import MetricRow
 
+_COUNTERS: Final = (
+    (EVENTS, "What happened to requests and endpoints (unstable).", EVENT_LABELS),
+    (POLICIES, "Requests and connections that policies refused, or matched.", POLICY_LABELS),
+    (FILTERS, "Failures of users' filters.", FILTER_LABELS),
+)
+
 
 def request_families(rows: Iterable[MetricRow]) -> Iterator[Metric]:
     """The families of all request metrics; rows of other families are passed over.
@@ -31,7 +40,7 @@ def request_families(rows: Iterable[MetricRow]) -> Iterator[Metric]:
     """
     sums: dict[tuple[str, Labels], tuple[int, ...]] = {}
     for name, labels, numbers in rows:
-        if name in (REQUESTS, EVENTS, POLICIES):
+        if name in (REQUESTS, EVENTS, POLICIES, FILTERS):
             held = sums.get((name, labels), (0,) * len(numbers))
             sums[name, labels] = tuple(a + b for a, b in zip(held, numbers, strict=True))
     requests = {labels: numbers for (name, labels), numbers in sums.items() if name == REQUESTS}
@@ -52,22 +61,12 @@ def request_families(rows: Iterable[MetricRow]) -> Iterator[Metric]:
             counts = numbers[begin + 1 : begin + 1 + BUCKETS]
             family.add_metric(labels, _buckets(counts), numbers[begin] / unit)
         yield family
-    events = CounterMetricFamily(
-        EVENTS, "What happened to requests and endpoints (unstable).", labels=EVENT_LABELS
-    )
-    for (name, labels), numbers in sums.items():
-        if name == EVENTS:
-            events.add_metric(labels, numbers[0])
-    yield events
-    policies = CounterMetricFamily(
-        POLICIES,
-        "Requests and connections that policies refused, or matched.",
-        labels=POLICY_LABELS,
-    )
-    for (name, labels), numbers in sums.items():
-        if name == POLICIES:
-            policies.add_metric(labels, numbers[0])
-    yield policies
+    for name, text, names in _COUNTERS:
+        counter = CounterMetricFamily(name, text, labels=names)
+        for (family_name, labels), numbers in sums.items():
+            if family_name == name:
+                counter.add_metric(labels, numbers[0])
+        yield counter
 
 
 def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:

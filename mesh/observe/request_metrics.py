@@ -23,6 +23,8 @@ EVENTS: Final = "sluice_waypoint_events"
 
 POLICIES: Final = "sluice_waypoint_policies"
 """What policies have decided, by the policy and what came of it."""
+FILTERS: Final = "sluice_waypoint_filters"
+"""Failures of users' filters, by the filter and the code of what went wrong."""
 AUDITED: Final = "audited"
 TRIED: Final = "dry_run"
 
@@ -77,6 +79,7 @@ REQUEST_LABELS: Final = (
 LABELS: Final = ("reporter", *SOURCE_LABELS, *DESTINATION_LABELS, *REQUEST_LABELS)
 EVENT_LABELS: Final = ("event", "destination_service")
 POLICY_LABELS: Final = ("policy", "outcome")
+FILTER_LABELS: Final = ("filter", "code")
 
 Labels = tuple[str, ...]
 
@@ -141,6 +144,7 @@ class RequestMetrics:
         self._overflow_there = Side(tuple(OVERFLOW for _ in DESTINATION_LABELS))
         self._events: dict[tuple[str, str], int] = {}
         self._policies: dict[tuple[str, str], int] = {}
+        self._filters: dict[tuple[str, str], int] = {}
 
     def source(self, workload: Workload | None, identity: Identity | None) -> Side:
         """Who calls."""
@@ -214,12 +218,24 @@ class RequestMetrics:
         """How often it has."""
         return self._policies.get((policy, outcome), 0)
 
+    def note_filter(self, name: str, code: str) -> None:
+        """A filter (`namespace/name`; empty: the process of several) has failed."""
+        key = name, code
+        if key not in self._filters and len(self._filters) >= self._max:
+            key = OVERFLOW, code
+        self._filters[key] = self._filters.get(key, 0) + 1
+
+    def filter_count(self, name: str, code: str) -> int:
+        """How often it has."""
+        return self._filters.get((name, code), 0)
+
     def rows(self) -> list[MetricRow]:
         """Everything counted so far, for the answer to a `metrics` query.
 
         A row of REQUESTS has the values of LABELS, and the total, then for duration (in us),
         request octets and response octets the sum and the count of each bucket. A row of EVENTS
-        has those of EVENT_LABELS and a count, one of POLICIES those of POLICY_LABELS.
+        has those of EVENT_LABELS and a count, one of POLICIES those of POLICY_LABELS, one of
+        FILTERS those of FILTER_LABELS.
         """
         return [
             *(
@@ -228,6 +244,7 @@ class RequestMetrics:
             ),
             *((EVENTS, key, (number,)) for key, number in self._events.items()),
             *((POLICIES, key, (number,)) for key, number in self._policies.items()),
+            *((FILTERS, key, (number,)) for key, number in self._filters.items()),
         ]
 
 

@@ -16,8 +16,9 @@ from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
 from mesh.wire.http1.fields import MAX_FIELDS, MAX_HEAD_OCTETS, MAX_LINE_OCTETS
 from mesh.wire.http1.targets import is_authority
 from mesh.wire.pack import Packed
+from waypoint.filters.failures import FilterFailedError
 from waypoint.filters.messages import MAX_PIECE_OCTETS
-from waypoint.filters.process import FilterFailedError, Results
+from waypoint.filters.process import Results
 
 OURS: Final = frozenset((b"forwarded", b"x-forwarded-client-cert"))
 """Say who has called."""

@@ -11,6 +11,7 @@ from mesh.wire.http1.fields import request_fields, response_fields
 from mesh.wire.http1.targets import read_target
 from mesh.wire.http1.writing import request_octets, response_octets
 from mesh.wire.pack import Packed
+from waypoint.filters.failures import FilterFailedError
 from waypoint.filters.given import (
     MAX_CHANGED_OCTETS,
     Reply,
@@ -19,7 +20,6 @@ from waypoint.filters.given import (
     take_request,
     take_response,
 )
-from waypoint.filters.process import FilterFailedError
 
 FORWARDED = (b"forwarded", b'for=10.0.0.1;identity="spiffe://td/ns/a/sa/b"')
 

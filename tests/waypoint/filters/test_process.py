@@ -9,18 +9,17 @@ import pytest
 import trio
 
 from mesh.runtime.relay.reactor import Reactor
-from waypoint.filters.messages import Hook
-from waypoint.filters.process import (
+from waypoint.filters.failures import (
     FilterBusyError,
+    FilterEndedError,
     FilterError,
     FilterFailedError,
     FilterLostError,
     FilterNotLoadedError,
     FilterOverBudgetError,
-    FilterProcess,
-    Program,
-    Results,
 )
+from waypoint.filters.messages import Hook
+from waypoint.filters.process import FilterProcess, Program, Results
 from waypoint.worker.engine.timers import Timers
 
 STAMP = """
@@ -95,7 +94,9 @@ async def running(program: Program = PROGRAM) -> AsyncIterator[Running]:
 
     reactor, timers = Reactor(on_bug), Timers(on_bug)
     news: list[tuple[str, str]] = []
-    process = FilterProcess(reactor, timers, os.environ, lambda code, why: news.append((code, why)))
+    process = FilterProcess(
+        reactor, timers, os.environ, lambda code, _, why: news.append((code, why))
+    )
     async with trio.open_nursery() as tasks:
         tasks.start_soon(reactor.run)
         tasks.start_soon(timers.run)
@@ -177,8 +178,8 @@ async def test_a_call_over_its_budget_ends_the_process_and_a_new_one_serves() ->
 async def test_a_process_that_ends_by_itself_is_told_of_and_started_again() -> None:
     async with running() as it:
         await it.until(it.is_loaded)
-        assert isinstance(await it.get("/leave"), FilterLostError)
-        assert it.news[0][0] == "filter_lost"
+        assert isinstance(await it.get("/leave"), FilterEndedError)
+        assert it.news[0][0] == "filter_ended"
         await it.until(it.is_loaded)
 
 

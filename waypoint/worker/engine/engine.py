@@ -38,6 +38,7 @@ from mesh.state.changes import Changes
 from mesh.wire.client_hello import ClientHelloInvalidError, server_name
 from mesh.wire.feed_answers import MetricRow
 from waypoint.filters.process import FilterProcess
+from waypoint.filters.processes import FilterProcesses
 from waypoint.worker.context import Context as WorkerContext
 from waypoint.worker.engine.configuring import configure
 from waypoint.worker.engine.context import Called, Caller, Context, Peer
@@ -106,8 +107,9 @@ class HttpEngine:
             tracer=_tracer_of(worker, clock),
         )
         inherited = {name: environ[name] for name in FILTER_VARIABLES if name in environ}
-        self._filters = FilterProcess(worker.reactor, timers, inherited, _tell_of_filters)
-        self._context.programs = Programs(self._filters)
+        make = partial(FilterProcess, worker.reactor, timers, inherited)
+        self._filters = FilterProcesses(make, self._tell_of_filters)
+        self._context.programs = Programs(self._filters, self._context.metrics.note_filter)
         own = f"{config.pod_namespace}/{config.gateway}"
         judge = PolicyJudge(own, KeyRing(self._context, worker.world), time.time)
         self._judge = self._context.judge = judge
@@ -321,6 +323,10 @@ class HttpEngine:
         if not (self._connections or self._peeks):
             self._empty.unpark_all()
 
+    def _tell_of_filters(self, code: str, name: str, words: str) -> None:
+        self._context.metrics.note_filter(name, code)
+        log.warning("users' filters: %s", words, extra={"code": code, "filter": name})
+
     def _bug(self, bug: BaseException) -> None:
         log.error("a bug; its request is dropped", exc_info=bug)
 
@@ -340,7 +346,3 @@ def _called(destination: Admitted) -> Called:
         port=destination.port,
         address=destination.address,
     )
-
-
-def _tell_of_filters(code: str, words: str) -> None:
-    log.warning("users' filters: %s", words, extra={"code": code})

@@ -11,8 +11,9 @@ from mesh.errors import DeniedError, MeshError, PeerError, UnavailableError
 from mesh.routing.http.answers import GRPC_OF_HTTP
 from mesh.routing.http.paths import PathInvalidError
 from mesh.wire.http.messages import Fields
-from waypoint.filters.process import (
+from waypoint.filters.failures import (
     FilterBusyError,
+    FilterEndedError,
     FilterFailedError,
     FilterLostError,
     FilterNotLoadedError,
@@ -296,6 +297,7 @@ OUTCOMES: Final[dict[type[MeshError], Outcome]] = {
     PathInvalidError: Outcome(400, INTERNAL, "-"),
     FilterFailedError: Outcome(500, UNAVAILABLE, "-"),
     FilterOverBudgetError: Outcome(500, UNAVAILABLE, "-"),
+    FilterEndedError: Outcome(500, UNAVAILABLE, "-"),
     FilterLostError: Outcome(500, UNAVAILABLE, "-"),
     FilterNotLoadedError: Outcome(500, UNAVAILABLE, "-"),
     FilterBusyError: Outcome(503, UNAVAILABLE, "UO"),
@@ -340,8 +342,12 @@ def text_of(error: MeshError) -> bytes:
 
 
 def words_of(error: MeshError) -> str:
-    """The same in gRPC: of a filter's failure not the lines of its source, which the log has."""
-    return error.code if isinstance(error, FilterFailedError) else str(error)
+    """The same in gRPC: nothing of what only the log should have, causes and a filter's lines."""
+    match error:
+        case FilterFailedError() | EndpointUnreachableError() | AuthorizerFailedError():
+            return error.code
+        case _:
+            return str(error)
 
 
 def fields_of(error: MeshError) -> Fields:

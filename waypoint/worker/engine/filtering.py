@@ -8,12 +8,14 @@
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from mesh.errors import MeshError
 from mesh.model.routes import FilterProgram
 from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
+from waypoint.filters.failures import FilterError, FilterFailedError, FilterLostError
 from waypoint.filters.given import (
     WITHOUT_CONTENT,
     Reply,
@@ -23,7 +25,8 @@ from waypoint.filters.given import (
     take_response,
 )
 from waypoint.filters.messages import Hook
-from waypoint.filters.process import FilterFailedError, Results
+from waypoint.filters.process import Results
+from waypoint.filters.processes import REASONS
 from waypoint.worker.engine.pipe import Changed, Pipe
 from waypoint.worker.engine.programs import Programs, text
 
@@ -49,19 +52,36 @@ class Filtered(Protocol):
         """A filter answers by itself."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked(Generic[ValueT]):
+    """One call of a hook."""
+
+    hook: Hook
+    name: str
+    arguments: Results
+    take: Callable[[Results], ValueT]
+    """Reads what the hook gives; it raises when that is wrong, and the filter has failed."""
+    then: Callable[[ValueT], None]
+    """Goes on with that."""
+    skip: Callable[[], None]
+    """Goes on without it, when the filter has failed and may be missed."""
+
+
 class Filtering:
     """The filters of one exchange."""
 
     __slots__ = (
+        "_asked_again",
         "_client",
         "_exchange",
+        "_hooks",
+        "_lives",
         "_missed",
         "_names",
         "_number",
         "_programs",
         "_route",
         "answer",
-        "hooks",
         "request",
     )
 
@@ -77,14 +97,17 @@ class Filtering:
             told: what filters are told: who asks, and the route.
 
         Raises:
-            MeshError: one is not there.
+            RouteInvalidError: one is not there.
         """
         self._exchange = exchange
         self._programs = programs
         self._client, self._route = told
         self._names: dict[str, FilterProgram] = {name: programs.find(name) for name in names}
-        self.hooks = {name: programs.hooks(each) for name, each in self._names.items()}
-        self._number = programs.number()
+        self._number = programs.begin(self._names)
+        self._hooks: dict[str, frozenset[Hook]] = {}
+        self._lives: dict[str, object] = {}
+        """By filter, while it may keep something of the request."""
+        self._asked_again: set[str] = set()
         self._missed: set[str] = set()
         self.request: Pipe | None = None
         """The request's content, when a filter wants to see it."""
@@ -94,12 +117,22 @@ class Filtering:
     def wanting(self, hook: Hook) -> list[str]:
         """The filters that override a hook, without those that are missed already."""
         missed = self._missed
-        return [name for name, hooks in self.hooks.items() if hook in hooks and name not in missed]
+        return [name for name, hooks in self._hooks.items() if hook in hooks and name not in missed]
 
     # Heads.
 
     def ask(self, then: Callable[[], None]) -> None:
         """Show them the request's head, and go on; or one of them answers by itself."""
+        self._wait(iter(self._names), then)
+
+    def _wait(self, names: Iterator[str], then: Callable[[], None]) -> None:
+        """Those that are being loaded are waited for."""
+        name = next(names, None)
+        if name is not None:
+            on = partial(self._wait, names, then)
+            self._programs.process.when_loaded(name, partial(self._go_on, on))
+            return
+        self._hooks = {each: self._programs.hooks(held) for each, held in self._names.items()}
         self._ask_next(iter(self.wanting(Hook.REQUEST)), then)
 
     def _ask_next(self, names: Iterator[str], then: Callable[[], None]) -> None:
@@ -123,14 +156,9 @@ class Filtering:
             else:
                 self._reply(reply)
 
-        self._call(
-            Hook.REQUEST,
-            name,
-            arguments,
-            lambda results: take_request(results, head),
-            go_on,
-            lambda: self._ask_next(names, then),
-        )
+        take = partial(take_request, head=head)
+        skip = partial(self._ask_next, names, then)
+        self._call(_Asked(Hook.REQUEST, name, arguments, take, go_on, skip))
 
     def _reply(self, reply: Reply) -> None:
         length = None if reply.status in WITHOUT_CONTENT else len(reply.content)
@@ -154,7 +182,7 @@ class Filtering:
 
         arguments = (head.status, shown(head.fields))
         take = partial(take_response, head=head)
-        self._call(Hook.RESPONSE, name, arguments, take, go_on, go_on)
+        self._call(_Asked(Hook.RESPONSE, name, arguments, take, go_on, go_on))
 
     # Content.
 
@@ -186,56 +214,61 @@ class Filtering:
         self._change(Hook.RESPONSE_BODY, name, (piece, last), then)
 
     def _change(self, hook: Hook, name: str, arguments: tuple[bytes, bool], then: Changed) -> None:
-        self._call(hook, name, arguments, take_piece, then, lambda: then(arguments[0]))
+        self._call(_Asked(hook, name, arguments, take_piece, then, partial(then, arguments[0])))
 
     # Calls.
 
-    def _call(
-        self,
-        hook: Hook,
-        name: str,
-        arguments: Results,
-        take: Callable[[Results], ValueT],
-        then: Callable[[ValueT], None],
-        skip: Callable[[], None],
-    ) -> None:
-        """Call a hook.
-
-        Args:
-            hook: that the filter overrides.
-            name: the filter's.
-            arguments: the hook's.
-            take: reads what it gives; it raises when that is wrong, and the filter has failed.
-            then: goes on with that.
-            skip: goes on without it, when the filter has failed and may be missed.
-        """
+    def _call(self, asked: _Asked[ValueT]) -> None:
         if self._exchange.is_closed:
             return
+        name = asked.name
         if name in self._missed:
-            skip()
+            asked.skip()
             return
-
-        def done(results: Results | MeshError) -> None:
-            if isinstance(results, MeshError):
-                self._go_on(partial(self._failed, name, results, skip))
-                return
-            try:
-                value = take(results)
-            except FilterFailedError as error:
-                self._go_on(partial(self._failed, name, error, skip))
-            else:
-                self._go_on(partial(then, value))
-
+        process = self._programs.process
+        life = process.life(name)
+        if self._lives.get(name, life) is not life:
+            self._failed(asked, FilterLostError(f"{name}: its process has ended since"))
+            return
+        done = partial(self._done, asked, life)
         try:
-            self._programs.process.call(hook, name, self._number, arguments, done)
+            process.call(asked.hook, name, self._number, asked.arguments, done)
         except MeshError as error:
-            self._failed(name, error, skip)
+            self._failed(asked, error)
 
-    def _failed(self, name: str, error: MeshError, skip: Callable[[], None]) -> None:
+    def _done(self, asked: _Asked[ValueT], life: object, results: Results | FilterError) -> None:
+        name = asked.name
+        if isinstance(results, FilterLostError) and self._may_ask_again(name):
+            again = partial(self._go_on, partial(self._call, asked))
+            when_loaded = self._programs.process.when_loaded
+            self._go_on(partial(when_loaded, name, again))
+            return
+        if isinstance(results, MeshError):
+            self._go_on(partial(self._failed, asked, results))
+            return
+        self._lives.setdefault(name, life)
+        try:
+            value = asked.take(results)
+        except FilterFailedError as error:
+            self._go_on(partial(self._failed, asked, error))
+        else:
+            self._go_on(partial(asked.then, value))
+
+    def _may_ask_again(self, name: str) -> bool:
+        """Whether another filter has ended the process, and this one had nothing of the request."""
+        if name in self._lives or name in self._asked_again:
+            return False
+        self._asked_again.add(name)
+        return True
+
+    def _failed(self, asked: _Asked[ValueT], error: MeshError) -> None:
+        name = asked.name
+        if error.code not in REASONS:  # those are news of the process's own
+            self._programs.note(name, error.code)
         if not self._names[name].fails_open:
             raise error
         self._missed.add(name)
-        skip()
+        asked.skip()
 
     def _go_on(self, work: Callable[[], None]) -> None:
         exchange = self._exchange
@@ -250,4 +283,4 @@ class Filtering:
 
     def close(self) -> None:
         """The request is over."""
-        self._programs.process.end(self._number)
+        self._programs.end(self._number, self._names)

@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 
@@ -13,15 +14,11 @@ from tests.mesh.runtime.http.users import Caller as Asked
 from tests.mesh.worlds import service
 from tests.waypoint.worker.engine.stage import Stage, endpoint, to, web
 from tests.waypoint.worker.engine.test_exchange import field, status
+from waypoint.filters.failures import FilterFailedError, FilterLostError, FilterNotLoadedError
 from waypoint.filters.host import Host
 from waypoint.filters.messages import MAX_PIECE_OCTETS, Hook
-from waypoint.filters.process import (
-    FilterFailedError,
-    FilterNotLoadedError,
-    Program,
-    Results,
-)
-from waypoint.worker.engine.programs import OnResults, Programs
+from waypoint.filters.process import Done, Program, Results
+from waypoint.worker.engine.programs import Programs
 
 
 class InProcess:
@@ -31,11 +28,15 @@ class InProcess:
         self.stage = stage
         self.host = Host()
         self.loaded: dict[str, frozenset[Hook]] = {}
-        self.calls: deque[tuple[tuple[object, ...], OnResults]] = deque()
+        self.calls: deque[tuple[tuple[object, ...], Done]] = deque()
         self.ended: list[int] = []
         self.is_paused = False
+        self.is_loading = False
+        self.waiters: list[Callable[[], None]] = []
+        self.programs: dict[str, Program] = {}
 
     def load(self, name: str, program: Program) -> None:
+        self.programs[name] = program
         answer = self.say(0, "load", name, program.source, dict(program.config))
         assert isinstance(answer, tuple)
         self.loaded[name] = frozenset(Hook(hook) for hook in answer[2])  # type: ignore[union-attr] - a list
@@ -48,9 +49,26 @@ class InProcess:
             raise FilterNotLoadedError(name)
         return self.loaded[name]
 
-    def call(
-        self, hook: Hook, name: str, request: int, arguments: Results, done: OnResults
-    ) -> None:
+    def when_loaded(self, name: str, then: Callable[[], None]) -> None:
+        if self.is_loading and name in self.programs:
+            self.waiters.append(then)
+        else:
+            then()
+
+    def life(self, name: str) -> object:
+        del name
+        return self.host
+
+    def restart(self) -> None:
+        """Another filter ends the process: all calls are lost."""
+        programs, calls, self.calls = self.programs, self.calls, deque()
+        self.host = Host()
+        for name, program in programs.items():
+            self.load(name, program)
+        for _, done in calls:
+            done(FilterLostError("ended"))
+
+    def call(self, hook: Hook, name: str, request: int, arguments: Results, done: Done) -> None:
         self.hooks(name)
         self.calls.append(((1, hook.value, name, request, *arguments), done))
         self.stage.round_end.append(self.answer)
@@ -135,7 +153,7 @@ class Strict(Filter):
 def filtered(*names: str, **fields: object) -> tuple[Stage, InProcess]:
     stage = Stage(web(), endpoint("a"))
     process = InProcess(stage)
-    programs = stage.context.programs = Programs(process)
+    programs = stage.context.programs = Programs(process, stage.context.metrics.note_filter)
     sources = {"stamp": STAMP, "loud": LOUD, "stamp2": STAMP, "strict": STRICT}
     for name in names:
         config = json.dumps({"word": name})
@@ -401,3 +419,68 @@ def test_a_client_that_leaves_while_a_filter_thinks_is_forgotten() -> None:
     assert process.ended == [1]
     assert "a" not in stage.servers
     assert not stage.bugs
+
+
+def test_a_request_waits_for_a_filter_that_is_being_loaded() -> None:
+    stage, process = filtered("stamp")
+    process.is_loading = True
+    asked = stage.get()
+    assert asked.answer is None
+    process.is_loading = False
+    for then in process.waiters:
+        then()
+    stage.run()
+    assert status(asked) == 200
+
+
+def test_a_request_whose_filter_was_only_waiting_when_another_ended_the_process_goes_on() -> None:
+    stage, process = filtered("stamp")
+    process.is_paused = True
+    asked = stage.get()
+    process.restart()
+    process.resume()
+    stage.run()
+    assert status(asked) == 200
+    assert first(stage.server("a").requests[0].head.fields, b"x-stamp") == b"stamp"
+
+
+@pytest.mark.parametrize(("fails_open", "seen"), [(False, 500), (True, 200)])
+def test_what_a_filter_kept_of_a_request_is_not_made_up_anew(fails_open: bool, seen: int) -> None:
+    stage, process = filtered("stamp", fails_open=fails_open)
+    stage.server("a").echoes = False
+    asked = stage.get()
+    process.restart()
+    stage.server("a").requests[0].reply()
+    stage.run()
+    assert status(asked) == seen
+    assert field(asked, b"x-path") is None
+    assert stage.context.metrics.filter_count("shop/stamp", "filter_lost") == 1
+
+
+def test_a_request_keeps_the_filter_that_it_began_with_until_it_is_over() -> None:
+    stage, process = filtered("stamp")
+    programs = stage.context.programs
+    assert programs is not None
+    stage.server("a").echoes = False
+    asked = stage.get("/x")
+    programs.remove("shop/stamp")
+    assert status(stage.get()) == 500
+    stage.server("a").requests[0].reply()
+    stage.run()
+    assert field(asked, b"x-path") == b"/x"
+    assert not process.loaded
+
+
+def test_failures_are_counted_by_filter_and_code() -> None:
+    stage, _ = filtered("stamp")
+    stage.get("/raise")
+    assert stage.context.metrics.filter_count("shop/stamp", "filter_failed") == 1
+
+
+@pytest.mark.parametrize("config", ["", "[]", "{"])
+def test_a_config_that_is_no_mapping_is_a_problem_of_the_filter(config: str) -> None:
+    stage, _ = filtered("stamp", fails_open=True)
+    programs = stage.context.programs
+    assert programs is not None
+    programs.put(FilterProgram(namespace="shop", name="stamp", source=STAMP, config=config))
+    assert status(stage.get()) == 500
