@@ -10,7 +10,6 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -106,7 +105,7 @@ class KeySet:
         try:
             whole = json.loads(text)
             entries = whole["keys"] if isinstance(whole, dict) else None
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             entries = None
         if not isinstance(entries, list):
             raise KeysInvalidError(('must be a JSON Web Key Set: {"keys": [...]}',))
@@ -259,22 +258,25 @@ def token_at(place: TokenPlace, head: RequestHead) -> str | None:
             return None
         return text[len(place.prefix) :].strip()
     if place.parameter:
-        found = dict(reversed(parse_qsl(_query(head))))
-        return found.get(place.parameter)
-    return _cookies(head).get(place.cookie)
+        found = [value for name, value in parse_qsl(_query(head)) if name == place.parameter]
+    else:
+        found = _cookies(head, place.cookie)
+    # Several are not one that is good: who is behind us could take another than we.
+    return ",".join(found) if found else None
 
 
 def _query(head: RequestHead) -> str:
     return head.target.partition(b"?")[2].decode("latin-1")
 
 
-def _cookies(head: RequestHead) -> Mapping[str, str]:
-    jar = SimpleCookie()
-    try:
-        jar.load((joined(head.fields, b"cookie") or b"").decode("latin-1"))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in jar.items()}
+def _cookies(head: RequestHead, name: str) -> list[str]:
+    """The cookies of a name. The library's reader takes seconds for a head of backslashes."""
+    found = []
+    for crumb in (joined(head.fields, b"cookie") or b"").split(b";"):
+        key, _, value = crumb.strip().partition(b"=")
+        if key.strip() == name.encode():
+            found.append(value.strip().strip(b'"').decode("latin-1"))
+    return found
 
 
 def _tell(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 
 import jwt
 import pytest
@@ -192,3 +193,29 @@ def test_one_of_several_issuers_is_enough(issuers: tuple[str, ...]) -> None:
 def test_a_set_without_a_key_of_use_is_refused(text: str) -> None:
     with pytest.raises(KeysInvalidError):
         KeySet.parse(text)
+
+
+@pytest.mark.parametrize(
+    "place", [TokenPlace(cookie="session"), TokenPlace(parameter="token")], ids=["cookie", "query"]
+)
+def test_two_tokens_at_one_place_are_none_that_is_good(place: TokenPlace) -> None:
+    good = token()
+    rule = TokenRule(issuer=ISSUER, places=(place,))
+    crumbs = f"session={good}; session=another".encode()
+    target = f"/?token={good}&token=another".encode()
+    with pytest.raises(RequestTokenError) as caught:
+        check_tokens([rule], request((b"cookie", crumbs), target=target), lambda _: SET, NOW)
+    assert caught.value.code == "request_token_malformed"
+
+
+def test_a_head_full_of_escapes_costs_no_time() -> None:
+    rule = TokenRule(issuer=ISSUER, places=(TokenPlace(cookie="session"),))
+    began = time.process_time()
+    head = request((b"cookie", b'a="' + b"\\1" * 28_000 + b'"'))
+    assert check_tokens([rule], head, lambda _: SET, NOW) is None
+    assert time.process_time() - began < 0.1
+
+
+def test_a_set_that_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(KeysInvalidError):
+        KeySet.parse('{"keys":' + "[" * 100_000)
