@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -25,6 +26,7 @@ from mesh.runtime.processes.orders import DrainAll, Order, Serving, WorkerGone, 
 from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import StateDelta
 from waypoint.config import Config
+from waypoint.control.closing import closed
 from waypoint.control.link import WaypointLink
 from waypoint.control.node import node_of
 from waypoint.control.readiness import Readiness
@@ -100,8 +102,15 @@ class Control:
         versions = self.last_good.versions if self.last_good is not None else {}
         client = DiscoveryClient(node_of(self.config), WAYPOINT_TYPES, versions)
         server = ControlPlane("XDS", self.config.xds, self.config.auth_token)
+        gateway = f"{self.config.pod_namespace}/{self.config.gateway}"
         self.discovery = Discovery(
-            server, client, self.store, self._changed, self._applied, self._chance
+            server,
+            client,
+            self.store,
+            self._changed,
+            self._applied,
+            self._chance,
+            partial(closed, gateway),
         )
         services.start_soon(self.discovery.run)
         services.start_soon(self.discovery.accept_silence)

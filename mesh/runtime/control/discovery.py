@@ -90,7 +90,7 @@ Stream = GrpcStream[DeltaDiscoveryRequest, DeltaDiscoveryResponse]
 class Discovery:
     """The client of the workload API."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - made at one place, out of parts that are each their own
         self,
         server: ControlPlane,
         client: DiscoveryClient,
@@ -98,6 +98,7 @@ class Discovery:
         on_change: Callable[[StateDelta], None],
         applied: Applied,
         chance: Random,
+        stand_in: Callable[[str], Resource | None] = lambda _name: None,
     ) -> None:
         """Nothing is asked before `run`.
 
@@ -108,7 +109,10 @@ class Discovery:
             on_change: told of each change, when the store has it.
             applied: waits, within limits, until the workers decide by a version.
             chance: for jitter.
+            stand_in: what to hold for a name whose resource cannot be read here and was never held
+                before; None for nothing.
         """
+        self._stand_in = stand_in
         self._server, self._client, self._store = server, client, store
         self._on_change, self._applied, self._chance = on_change, applied, chance
         self._first_word = trio.Event()
@@ -193,6 +197,10 @@ class Discovery:
     async def _take(self, response: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest:
         received = self._client.receive(response)
         resources, rejected = await read_all(received.type_url, received.offered)
+        for name in rejected:
+            if not self._store.holds(received.type_url, name):
+                one = self._stand_in(name)
+                resources.update({} if one is None else {name: one})
         await self._apply(received.type_url, resources, received.removed)
         answer = self._client.accept(received, rejected)
         for name, reason in {**rejected, **received.misnamed}.items():

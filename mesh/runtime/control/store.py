@@ -77,6 +77,10 @@ class Store:
         """Whether it has not begun; a state of no resources is a version too."""
         return self.version == 0
 
+    def holds(self, type_url: str, name: str) -> bool:
+        """Whether there is something of this name in discovery."""
+        return name in self._octets[type_url]
+
     def load(self, version: int, octets: Mapping[str, Mapping[str, bytes]]) -> None:
         """Begin with an earlier process's version instead of empty."""
         self.version = version
