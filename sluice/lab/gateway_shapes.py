@@ -1,4 +1,4 @@
-"""The shapes of the Gateway API's kinds, and of Istio's that go with them.
+"""The shapes of the Gateway API's kinds, and of Istio's and our own that go with them.
 
 Words that the API limits to a few are let be where the control plane says in a status what is
 wrong: the lab refuses what an API server would prune or refuse, and slips of the pen.
@@ -173,3 +173,7 @@ REQUEST_AUTHENTICATION: Final = whole(Fields({
         "spaceDelimitedClaims": TEXTS,
     })),
 }))  # fmt: skip
+
+FILTER: Final = whole(Fields({
+    "python": ANYTHING, "config": _OPEN, "budgetMs": NUMBER, "failure": TEXT,
+}, frozenset({"python"})), needs_spec=True)  # fmt: skip

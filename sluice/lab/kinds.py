@@ -10,6 +10,7 @@ from sluice.lab.errors import LabRefusedError
 from sluice.lab.gateway_shapes import (
     BACKEND_TLS_POLICY,
     DESTINATION_RULE,
+    FILTER,
     GATEWAY,
     GATEWAY_CLASS,
     GRPC_ROUTE,
@@ -135,6 +136,13 @@ KINDS: Final[Mapping[str, Kind]] = {
             group="networking.istio.io",
             versions=("v1", "v1beta1", "v1alpha3"),
             shape=DESTINATION_RULE,
+        ),
+        Kind(
+            name="Filter",
+            plural="filters",
+            group="sluice.dev",
+            versions=("v1alpha1",),
+            shape=FILTER,
         ),
         _gateway_kind("GatewayClass", "gatewayclasses", GATEWAY_CLASS, "gc"),
         _gateway_kind("Gateway", "gateways", GATEWAY, "gtw"),

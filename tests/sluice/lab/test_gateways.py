@@ -179,6 +179,14 @@ ISTIO = [
         {"jwtRules": [{"issuer": "x", "jwks": "{}", "fromHeaders": [{"name": "a"}]}]},
     ),
 ]
+FILTERS = [
+    (
+        "sluice.dev/v1alpha1",
+        "Filter",
+        {"python": python, "config": {"plans": {"a": 1}}, "budgetMs": 5, "failure": "Open"},
+    )
+    for python in ("class A(Filter): pass", {"configMapRef": {"name": "x"}})
+]
 
 
 @pytest.fixture
@@ -205,8 +213,8 @@ def test_kinds_of_the_gateway_api_are_held_in_every_version(
     assert held.get("metadata", "generation") == 1
 
 
-@pytest.mark.parametrize(("version", "kind", "spec"), ISTIO)
-def test_kinds_of_istio_that_go_with_them_are_held(
+@pytest.mark.parametrize(("version", "kind", "spec"), [*ISTIO, *FILTERS])
+def test_kinds_of_istio_and_our_own_that_go_with_them_are_held(
     world: World, version: str, kind: str, spec: object
 ) -> None:
     world.apply(whole(version, kind, spec))
