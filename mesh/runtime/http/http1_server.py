@@ -182,6 +182,7 @@ class Http1Server(ServerConnection, LinkUser, Serving):
         """The exchange was reset, or has spoilt its answer."""
         self._exchange = None
         if not self._closed:
+            self._outlet.flush()  # what an answer had before it was cut off is the client's
             self._link.reset()
             self._gone(None)
 
