@@ -1,240 +1,47 @@
-"""One connection that goes through the waypoint as it is, from its CONNECT to its line in the log.
+"""A connection that goes through the waypoint as it is, from its CONNECT to its line in the log."""
 
-1. `with flow:` is the connection's firewall: whatever goes wrong inside ends this connection, is
-   told once, and troubles nobody else. It is entered once for each stage.
-2. Once `carry` has started the relay nothing waits for the connection any more, no task and no
-   stack: the relay calls back when it ends.
-3. A connection is counted with all its labels when both its ends are known, else by its code.
-"""
+from collections.abc import Callable
 
-import logging
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
-
-import trio
-
-from mesh.errors import MeshError
-from mesh.observe.access_log import (
-    COMPLETE,
-    REFUSED,
-    ConnectionRecord,
-    Field,
-    access_fields,
-    refusal_fields,
-)
+from mesh.observe.access_log import ConnectionRecord
 from mesh.observe.metrics import TrafficMetrics
 from mesh.runtime.http.joined import Joined
 from mesh.runtime.relay.plain import Ending
-from mesh.runtime.worker.failures import (
-    BugError,
-    ConnectionDrainedError,
-    code_of,
-    describe,
-    flag_of,
-)
-
-TurnAway = Callable[[BaseException], None]
-
-access_log = logging.getLogger("access")
-log = logging.getLogger(__name__)
+from mesh.runtime.worker import flow
 
 
-class Flow:
-    """A connection that this worker serves."""
+class Flow(flow.Flow[Joined]):
+    """Such a connection."""
 
-    __slots__ = (
-        "_began",
-        "_finished",
-        "_flows",
-        "_metrics",
-        "_opened",
-        "_relay",
-        "_stopped",
-        "_turn_away",
-        "is_known",
-        "judge_again",
-        "record",
-    )
+    __slots__ = ("judge_again",)
 
     def __init__(
         self,
         metrics: TrafficMetrics,
         flows: "Flows",
         record: ConnectionRecord,
-        turn_away: TurnAway,
+        turn_away: flow.TurnAway,
     ) -> None:
-        """Begin.
-
-        Args:
-            metrics: The worker's.
-            flows: Where it is listed until it ends.
-            record: What is known, to be filled in.
-            turn_away: Tells the client, when the connection fails before there is a relay.
-        """
-        self._metrics = metrics
-        self._flows = flows
-        self._turn_away: TurnAway | None = turn_away
-        self._began = trio.current_time()
-        self._relay: Joined | None = None
-        self._stopped: MeshError | None = None
-        self._opened = False
-        self._finished = False
-        self.record = record
-        self.is_known = False
-        """Both ends are: the connection counts."""
+        """Begin; the arguments are those of every flow."""
         self.judge_again: Callable[[], None] | None = None
         """Raises when the policies of this moment forbid the connection."""
-        flows.add(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        match error:
-            case None:
-                return False
-            case MeshError() | OSError():
-                self.fail(error)
-                return True
-            case Exception():  # a bug of ours: this connection pays for it, no other
-                log.error("a bug; its connection is dropped", exc_info=error)
-                self.fail(error)
-                return True
-            case _:  # cancelled: the waypoint goes away
-                self.fail(ConnectionDrainedError())
-                return False
-
-    # Stages.
-
-    def check(self) -> None:
-        """Between two stages: go on only if nobody has stopped it.
-
-        Raises:
-            MeshError: why it was stopped.
-        """
-        if self._stopped is not None:
-            raise self._stopped
+        super().__init__(metrics, flows, record, turn_away)
 
     def carry(self, relay: Joined) -> None:
         """Start the relay, which is to call `ended`; its end is the connection's."""
-        self._turn_away = None
-        self._relay = relay
-        self._opened = True
-        self._metrics.observe_open(self.record)
-        access_log.debug("connection opened")
+        self._open(relay)
         relay.start()
 
     def pass_on(self) -> None:
         """Somebody else serves and counts it from here; its line is theirs."""
-        self._finished = True
-        self._turn_away = None
-        self._flows.discard(self)
-
-    def stop(self, error: MeshError) -> None:
-        """End it. What has no relay yet ends when it would get one, or fails by itself."""
-        self._stopped = error
-        if self._relay is not None:
-            self._relay.stop()
-
-    # How it ends.
+        self._leave()
 
     def ended(self, ending: Ending) -> None:
         """The relay has ended."""
-        relay, self._relay = self._relay, None
+        relay = self._relay
         if relay is None:
             return
-        record = self.record
-        record.client_octets, record.server_octets = relay.octets_forth, relay.octets_back
-        error = self._stopped or BugError() if ending is Ending.STOPPED else relay.error
-        self._finish(error)
-
-    def fail(self, error: BaseException) -> None:
-        """It ends before there was a relay, or by a bug."""
-        if self._finished:
-            return
-        if self._relay is not None:
-            self._stopped = ConnectionDrainedError()
-            self._relay.stop()
-            return
-        error = self._stopped or error
-        if self._turn_away is not None:
-            self._turn_away(error)
-            self._turn_away = None
-        self._finish(error)
-
-    def _finish(self, error: BaseException | None) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        self._flows.discard(self)
-        record = self.record
-        record.duration_s = trio.current_time() - self._began
-        if error is not None:
-            record.error = describe(error)
-            record.flag = flag_of(error)
-        if self._opened:
-            self._metrics.observe_close(record)
-        elif self.is_known:
-            self._metrics.observe_failure(record)
-        elif error is not None:
-            self._metrics.observe_refusal(record.direction, code_of(error))
-        self._tell(error)
-
-    def _tell(self, error: BaseException | None) -> None:
-        if error is None:
-            level, message = logging.INFO, COMPLETE
-        elif self._opened or self.is_known:
-            level, message = logging.ERROR, COMPLETE
-        else:
-            level, message = logging.WARNING, REFUSED
-        if not access_log.isEnabledFor(level):
-            return
-        tell = access_fields if message == COMPLETE else refusal_fields
-        fields: dict[str, Field] = dict(tell(self.record))
-        if error is not None:
-            fields["code"] = code_of(error)
-        access_log.log(level, message, extra=fields)
+        error = self._why_stopped() if ending is Ending.STOPPED else relay.error
+        self._settle((relay.octets_forth, relay.octets_back), error)
 
 
-class Flows:
-    """The connections of one worker."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self._flows: dict[Flow, None] = {}
-        self._empty = trio.lowlevel.ParkingLot()
-
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def __iter__(self) -> Iterator[Flow]:
-        return iter(tuple(self._flows))
-
-    def add(self, flow: Flow) -> None:
-        """One more."""
-        self._flows[flow] = None
-
-    def discard(self, flow: Flow) -> None:
-        """One has ended. Twice is fine."""
-        self._flows.pop(flow, None)
-        if not self._flows:
-            self._empty.unpark_all()
-
-    def stop(self) -> None:
-        """End them all: the waypoint goes away."""
-        for flow in self:
-            flow.stop(ConnectionDrainedError())
-
-    async def wait_empty(self) -> None:
-        """Until the last one has ended.
-
-        Cancellation: changes nothing.
-        """
-        while self._flows:
-            await self._empty.park()
+Flows = flow.Flows[Flow]

@@ -1,76 +1,36 @@
-"""One connection of an application, from when it is known to its line in the log.
-
-1. `with flow:` is the connection's firewall: whatever goes wrong inside ends this connection, is
-   told once, and troubles nobody else. It is entered once for each stage.
-2. Once `carry` has started the relay nothing waits for the connection any more, no task and no
-   stack: the relay calls back when it ends.
-3. A connection is counted with all its labels when both its ends are known. Turned away before,
-   it is counted by its code, which its line in the log has too.
-"""
+"""One connection of an application, from when it is known to its line in the log."""
 
 import logging
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable
 
-import trio
-
-from mesh.errors import MeshError
 from mesh.model.workload import Workload
-from mesh.observe.access_log import (
-    COMPLETE,
-    REFUSED,
-    ConnectionRecord,
-    Direction,
-    Field,
-    access_fields,
-    refusal_fields,
-)
+from mesh.observe.access_log import ConnectionRecord, Direction
 from mesh.policy.authorize import ConnectionFacts, Verdict
 from mesh.runtime.http2_transport import TunnelBrokenError
 from mesh.runtime.relay.plain import Ending, SocketRelay
 from mesh.runtime.relay.stream import StreamRelay
-from mesh.runtime.worker.failures import (
-    BugError,
-    ConnectionDrainedError,
-    PolicyChangedError,
-    PolicyDeniedError,
-    code_of,
-    describe,
-    flag_of,
-)
+from mesh.runtime.worker import flow
+from mesh.runtime.worker.failures import PolicyChangedError, PolicyDeniedError
 from ztunnel.worker.connections import Live
 from ztunnel.worker.context import Context
 
 Relay = SocketRelay | StreamRelay
-TurnAway = Callable[[BaseException], None]
 
-access_log = logging.getLogger("access")
 policy_log = logging.getLogger("rbac")
 log = logging.getLogger(__name__)
 
 
-class Flow:
-    """A connection that this worker serves."""
+class Flow(flow.Flow[Relay]):
+    """Such a connection, which is judged by the policies of its pod."""
 
-    __slots__ = (
-        "_began",
-        "_context",
-        "_ending",
-        "_finished",
-        "_flows",
-        "_live",
-        "_opened",
-        "_relay",
-        "_stopped",
-        "_turn_away",
-        "called",
-        "is_known",
-        "record",
-    )
+    __slots__ = ("_context", "_ending", "_live", "called")
 
     def __init__(
-        self, context: Context, flows: "Flows", record: ConnectionRecord, turn_away: TurnAway
+        self,
+        context: Context,
+        flows: "Flows",
+        record: ConnectionRecord,
+        turn_away: flow.TurnAway,
     ) -> None:
         """Begin.
 
@@ -81,46 +41,11 @@ class Flow:
             turn_away: Tells the client, when the connection fails before there is a relay.
         """
         self._context = context
-        self._flows = flows
-        self._turn_away: TurnAway | None = turn_away
-        self._began = trio.current_time()
         self._live: Live | None = None
-        self._relay: Relay | None = None
         self._ending: Ending | None = None
-        self._stopped: MeshError | None = None
-        self._opened = False
-        self._finished = False
-        self.record = record
         self.called = record.destination_address
         """Where the client wanted to go, until `record` knows better."""
-        self.is_known = False
-        """Both ends are: the connection counts."""
-        flows.add(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        match error:
-            case None:
-                return False
-            case MeshError() | OSError():
-                self._fail(error)
-                return True
-            case Exception():  # a bug of ours: this connection pays for it, no other
-                log.error("a bug; its connection is dropped", exc_info=error)
-                self._fail(error)
-                return True
-            case _:  # cancelled: the pod or the proxy goes away
-                self._fail(ConnectionDrainedError())
-                return False
-
-    # Stages.
+        super().__init__(context.metrics, flows, record, turn_away)
 
     def authorise(self, facts: ConnectionFacts, workload: Workload) -> None:
         """Let it in, or not; from now on a change of the rules may end it.
@@ -145,32 +70,17 @@ class Flow:
                 fields["policy"] = verdict.policy
             policy_log.log(level, "allowed" if verdict.allowed else "denied", extra=fields)
 
+    def _revoke(self, verdict: Verdict) -> None:
+        self.stop(PolicyChangedError(verdict))
+
     def carry(self, make: Callable[[Callable[[Ending], None]], Relay]) -> None:
         """Start the relay; its end is the connection's."""
-        relay = self._relay = make(self._ended)
-        self._turn_away = None
-        self._opened = True
-        self._context.metrics.observe_open(self.record)
-        access_log.debug("connection opened")
+        relay = make(self._ended)
+        self._open(relay)
         if self._ending is not None:  # while it was made
-            self._settle(relay, self._ending)
+            self._ended_by(relay, self._ending)
         elif self._stopped is not None:
             relay.stop()
-
-    def stop(self, error: MeshError) -> None:
-        """End it. What has no relay yet ends when it would get one, or fails by itself."""
-        self._stopped = error
-        if self._relay is not None:
-            self._relay.stop()
-
-    def check(self) -> None:
-        """Between two stages: go on only if nobody has stopped it.
-
-        Raises:
-            MeshError: why it was stopped.
-        """
-        if self._stopped is not None:
-            raise self._stopped
 
     @property
     def told(self) -> tuple[str, str, str, str, str]:
@@ -184,118 +94,33 @@ class Flow:
         protocol = "HBONE" if inside else "TCP"
         return record.direction.value, str(record.source_address), called, reached, protocol
 
-    # How it ends.
-
-    def _revoke(self, verdict: Verdict) -> None:
-        self.stop(PolicyChangedError(verdict))
-
     def _ended(self, ending: Ending) -> None:
         self._ending = ending
-        if self._opened and self._relay is not None:
-            self._settle(self._relay, ending)
+        if self._relay is not None:
+            self._ended_by(self._relay, ending)
 
-    def _settle(self, relay: Relay, ending: Ending) -> None:
+    def _ended_by(self, relay: Relay, ending: Ending) -> None:
         if isinstance(relay, StreamRelay):
             octets = relay.octets_to_stream, relay.octets_from_stream
             if self.record.direction is Direction.INBOUND:
                 octets = octets[1], octets[0]
         else:
             octets = relay.octets_forth, relay.octets_back
-        self.record.client_octets, self.record.server_octets = octets
-        self._relay = None  # they know each other: do not leave it to the garbage collector
         match ending:
             case Ending.TUNNEL_LOST:
                 broken = TunnelBrokenError("the tunnel broke")
-                self._finish((isinstance(relay, StreamRelay) and relay.ended_by) or broken)
+                lost_by = relay.ended_by if isinstance(relay, StreamRelay) else None
+                self._settle(octets, lost_by or broken)
             case Ending.STOPPED:
-                self._finish(self._stopped or BugError())
+                self._settle(octets, self._why_stopped())
             case Ending.CLOSED | Ending.NEAR_RESET | Ending.FAR_RESET:
-                self._finish(None)
+                self._settle(octets, None)
 
-    def _fail(self, error: BaseException) -> None:
-        """It ends before there was a relay, or by a bug."""
-        if self._finished:
-            return
-        if self._relay is not None:
-            self._stopped = ConnectionDrainedError()
-            self._relay.stop()
-            return
-        error = self._stopped or error
-        if self._turn_away is not None:
-            self._turn_away(error)
-            self._turn_away = None
-        self._finish(error)
-
-    def _finish(self, error: BaseException | None) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        self._flows.discard(self)
+    def _leave(self) -> None:
+        super()._leave()
         if self._live is not None:
             self._context.connections.forget(self._live)
             self._live = None
-        record = self.record
-        record.duration_s = trio.current_time() - self._began
-        if error is not None:
-            record.error = describe(error)
-            record.flag = flag_of(error)
-        if self._opened:
-            self._context.metrics.observe_close(record)
-        elif self.is_known:
-            self._context.metrics.observe_failure(record)
-        elif error is not None:
-            self._context.metrics.observe_refusal(record.direction, code_of(error))
-        self._tell(error)
-
-    def _tell(self, error: BaseException | None) -> None:
-        if error is None:
-            level, message = logging.INFO, COMPLETE
-        elif self._opened or self.is_known:
-            level, message = logging.ERROR, COMPLETE
-        else:
-            level, message = logging.WARNING, REFUSED
-        if not access_log.isEnabledFor(level):
-            return
-        tell = access_fields if message == COMPLETE else refusal_fields
-        fields: dict[str, Field] = dict(tell(self.record))
-        if error is not None:
-            fields["code"] = code_of(error)
-        access_log.log(level, message, extra=fields)
 
 
-class Flows:
-    """The connections of one pod."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self._flows: dict[Flow, None] = {}
-        self._empty = trio.lowlevel.ParkingLot()
-
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def __iter__(self) -> Iterator[Flow]:
-        return iter(tuple(self._flows))
-
-    def add(self, flow: Flow) -> None:
-        """One more."""
-        self._flows[flow] = None
-
-    def discard(self, flow: Flow) -> None:
-        """One has ended. Twice is fine."""
-        self._flows.pop(flow, None)
-        if not self._flows:
-            self._empty.unpark_all()
-
-    def stop(self) -> None:
-        """End them all: the pod or the proxy goes away."""
-        for flow in self:
-            flow.stop(ConnectionDrainedError())
-
-    async def wait_empty(self) -> None:
-        """Until the last one has ended.
-
-        Cancellation: changes nothing.
-        """
-        while self._flows:
-            await self._empty.park()
+Flows = flow.Flows[Flow]
