@@ -58,3 +58,6 @@ NOT_OURS: Final = "route_not_this_waypoint"
 
 WAYPOINT_UNTOLD: Final = "route_waypoint_untold"
 """A CONNECT to a waypoint that the control plane has not told which destinations are its own."""
+
+OFF_LIMITS: Final = "route_off_limits"
+"""An endpoint at an address that is nobody's in the mesh: loopback, link-local, multicast."""

@@ -5,6 +5,7 @@ waypoint stands before that, the port. A waypoint forwards to what is bound to i
 else: it would lend its identity to anybody who asks.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,10 +31,11 @@ from mesh.routing.codes import (
     NO_VIP,
     NOT_CONNECT,
     NOT_OURS,
+    OFF_LIMITS,
     SELF_CALL,
     WAYPOINT_UNTOLD,
 )
-from mesh.routing.decisions import Decision, PlainTcp, Refused
+from mesh.routing.decisions import Decision, Hbone, Passthrough, PlainTcp, Refused
 from mesh.routing.inbound import Refusal, authority_of, forwarded_host, likely_service
 from mesh.routing.outbound import reach
 from mesh.state.world import World
@@ -226,3 +228,33 @@ def way_to(endpoint: Endpoint, source: Workload, called: SocketAddress | None = 
 
 def _any_of(source: Workload) -> Ip:
     return next(iter(source.addresses), Ip(bytes(4)))
+
+
+def bounded(way: Decision, source: Workload) -> Decision:
+    """The same way, unless it leads to where a waypoint must not go.
+
+    Who may write a ServiceEntry, or answer for a name in DNS, would otherwise get at the waypoint's
+    own pages, or at what serves its node (metadata, with the node's credentials).
+
+    Args:
+        way: with its address, also one that DNS has told.
+        source: our own workload; one that lives on the loopback itself may go there.
+    """
+    match way:
+        case Hbone(connect_to=address):
+            to = address
+        case PlainTcp(destination=address) | Passthrough(destination=address):
+            to = address
+        case _:
+            return way
+    if is_off_limits(to.ip) and not any(map(is_off_limits, source.addresses)):
+        return Refused(OFF_LIMITS, f"no endpoint of a mesh can be at {to}")
+    return way
+
+
+def is_off_limits(ip: Ip) -> bool:
+    """Whether an address means this machine, this link, several, or nobody."""
+    found = ipaddress.ip_address(bytes(ip))
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified

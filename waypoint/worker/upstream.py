@@ -26,7 +26,7 @@ from mesh.routing.decisions import (
     PlainTcp,
     Refused,
 )
-from mesh.routing.waypoint import way_to
+from mesh.routing.waypoint import bounded, way_to
 from mesh.runtime.http.link import Link
 from mesh.runtime.http.socket_link import SocketLink
 from mesh.runtime.http.stream_link import StreamLink
@@ -175,6 +175,7 @@ class Upstreams:
     # By what is decided.
 
     def _obey(self, opening: LinkOpening, way: Decision, told: Told) -> None:
+        way = bounded(way, self._context.own.now())
         match way:
             case Hbone():
                 self._tunnel(opening, way, told)

@@ -17,7 +17,7 @@ from mesh.model.workload import (
 from mesh.routing.balance import Endpoint
 from mesh.routing.decisions import Decision, Hbone, NeedsResolution, PlainTcp, Refused
 from mesh.routing.inbound import Refusal
-from mesh.routing.waypoint import Destination, admit, choose, way_to
+from mesh.routing.waypoint import Destination, admit, bounded, choose, way_to
 from mesh.state.world import World
 from tests.mesh.worlds import at, by_address, by_name, pod, service, world
 
@@ -314,3 +314,47 @@ def test_a_waypoint_leaves_endpoints_to_the_waypoint_of_their_account() -> None:
 
     assert chosen(own, other) == {"cook"}
     assert chosen(own) == {"baker"}  # a route has led here
+
+
+@pytest.mark.parametrize(
+    "ip",
+    [
+        "127.0.0.1",
+        "127.8.8.8",
+        "0.0.0.0",
+        "169.254.169.254",
+        "224.0.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "::ffff:127.0.0.1",
+    ],
+)
+@pytest.mark.parametrize("protocol", list(TunnelProtocol))
+def test_no_way_leads_to_the_waypoint_itself_or_to_its_node(
+    ip: str, protocol: TunnelProtocol
+) -> None:
+    way = way_to(Endpoint(pod("odd", ip, protocol=protocol), 15000), OWN)
+    found = bounded(way, OWN)
+    assert isinstance(found, Refused)
+    assert found.code == "route_off_limits"
+
+
+def first_of(_number: int) -> int:
+    return 0
+
+
+def test_a_name_that_means_the_waypoint_itself_leads_nowhere() -> None:
+    named = pod("odd", hostname="odd.example", protocol=TunnelProtocol.NONE)
+    question = way_to(Endpoint(named, 15000), OWN)
+    assert isinstance(question, NeedsResolution)
+    assert bounded(question, OWN) is question
+    answered = question.fitting([parse_ip("127.0.0.1")], first_of)
+    assert isinstance(bounded(answered, OWN), Refused)
+
+
+def test_any_other_way_stays_as_it_is() -> None:
+    way = way_to(Endpoint(SERVER, 8080), OWN)
+    assert bounded(way, OWN) is way
+    there = way_to(Endpoint(pod("near", "127.0.0.2"), 8080), OWN)
+    assert bounded(there, pod("near-edge", "127.0.0.1")) is there
