@@ -15,7 +15,12 @@ from controlplane.translate.conditions import condition
 from controlplane.translate.facts import ServiceFacts
 from controlplane.translate.resolve_routes import Unresolved, resolved_rules
 from controlplane.translate.route_facts import Dropped, ParentFacts, Reason, RouteFacts
-from controlplane.translate.service_waypoints import ServiceWaypoints, waypoints_of_service
+from controlplane.translate.service_waypoints import (
+    ServiceWaypoints,
+    at_home,
+    waypoints_of_route,
+    waypoints_of_service,
+)
 from controlplane.translate.store import Store
 from mesh.model.fields import Json
 from mesh.model.kubernetes import ObjectKey
@@ -27,7 +32,9 @@ WAYPOINT_MISSING = "sluice.dev/WaypointMissing"
 
 def build_route(store: Store, facts: RouteFacts, built: Built) -> None:
     """The route for waypoints, and its status."""
-    rules, unresolved = resolved_rules(store, facts)
+    everywhere = waypoints_of_route(store, facts) if facts.filters else frozenset()
+    abroad = everywhere - at_home(everywhere, facts.key.namespace)
+    rules, unresolved = resolved_rules(store, facts, abroad)
     attachments: list[Attachment] = []
     waypoints: set[str] = set()
     entries: list[Json] = []

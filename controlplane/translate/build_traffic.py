@@ -6,7 +6,7 @@ from typing import Final
 from controlplane.translate.built import Built, Told
 from controlplane.translate.conditions import condition
 from controlplane.translate.route_facts import ProgramFacts, TrafficFacts
-from controlplane.translate.service_waypoints import all_waypoints, waypoints_of_service
+from controlplane.translate.service_waypoints import all_waypoints, at_home, waypoints_of_route
 from controlplane.translate.store import Store
 from mesh.model.fields import Json
 from mesh.model.kubernetes import ObjectKey
@@ -41,13 +41,14 @@ def _place(facts: TrafficFacts) -> tuple[bool, str, ObjectKey]:
 
 
 def build_program(store: Store, facts: ProgramFacts, built: Built) -> None:
-    """A filter for the waypoints whose routes name it."""
+    """A filter for the waypoints of its own namespace whose routes name it.
+
+    It is code, which runs there with the waypoint's identity at hand: a route for another
+    namespace's service, or its waypoint, must not bring code along.
+    """
     waypoints: set[str] = set()
     for route in store.routing.routes_naming(facts.key):
-        for parent in route.parents:
-            service = store.services.get(parent.service.namespace, parent.service.name)
-            if service is not None:
-                waypoints |= waypoints_of_service(store, service).names
+        waypoints |= at_home(waypoints_of_route(store, route), facts.key.namespace)
     program, problem = _with_source(store, facts)
     if problem:
         built.problems.append(problem)

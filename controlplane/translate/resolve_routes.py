@@ -17,6 +17,7 @@ from mesh.model.problems import (
     BACKEND_KIND,
     BACKEND_PROTOCOL,
     BACKEND_UNKNOWN,
+    FILTER_FOREIGN,
     FILTER_KIND,
     FILTER_UNKNOWN,
 )
@@ -52,6 +53,8 @@ class _Resolver:
 
     store: Store
     kind: RouteKind
+    abroad: frozenset[str]
+    """The route's waypoints in other namespaces: no filter of its own runs there."""
     unresolved: list[Unresolved] = field(default_factory=list)
 
     def rule(self, facts: RuleFacts) -> RouteRule:
@@ -109,6 +112,11 @@ class _Resolver:
         if self.store.routing.program(reference.key) is None:
             mend = f"{reference.field}: there is no {reference}: make it, or take the filter away"
             return self._keep(Reason.BACKEND_NOT_FOUND, mend, FILTER_UNKNOWN)
+        if self.abroad:
+            where = ", ".join(sorted(self.abroad))
+            mend = f"{reference.field}: {reference} may not run at the waypoint {where}"
+            mend = f"{mend} of another namespace: use a waypoint of your own"
+            return self._keep(Reason.REF_NOT_PERMITTED, mend, FILTER_FOREIGN)
         return ""
 
     def _target(self, reference: Reference) -> _Target:
@@ -143,9 +151,15 @@ class _Resolver:
 
 
 def resolved_rules(
-    store: Store, facts: RouteFacts
+    store: Store, facts: RouteFacts, abroad: frozenset[str]
 ) -> tuple[tuple[RouteRule, ...], tuple[Unresolved, ...]]:
-    """The rules of a route with all that they name, and what was not found."""
-    resolver = _Resolver(store, facts.kind)
+    """The rules of a route with all that they name, and what was not found.
+
+    Args:
+        store: everything.
+        facts: of the route.
+        abroad: its waypoints in other namespaces.
+    """
+    resolver = _Resolver(store, facts.kind, abroad)
     rules = tuple(resolver.rule(rule) for rule in facts.rules)
     return rules, tuple(resolver.unresolved)

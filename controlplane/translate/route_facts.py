@@ -32,6 +32,7 @@ class Reason(StrEnum):
     BACKEND_NOT_FOUND = "BackendNotFound"
     INVALID_KIND = "InvalidKind"
     UNSUPPORTED_PROTOCOL = "UnsupportedProtocol"
+    REF_NOT_PERMITTED = "RefNotPermitted"
 
 
 @dataclass(frozen=True, slots=True)

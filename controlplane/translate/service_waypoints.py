@@ -1,5 +1,6 @@
 """Which waypoints a service has: who must know how its requests are treated."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controlplane.translate.accounts import account_of
@@ -7,6 +8,7 @@ from controlplane.translate.auto_waypoints import is_routed
 from controlplane.translate.canaries import canary_gateway
 from controlplane.translate.facts import ServiceFacts
 from controlplane.translate.gateway_classes import is_waypoint
+from controlplane.translate.route_facts import RouteFacts
 from controlplane.translate.store import Store
 from controlplane.translate.waypoints import Name, asked_of, is_a_waypoints, refusal
 
@@ -48,6 +50,21 @@ def waypoints_of_service(store: Store, service: ServiceFacts) -> ServiceWaypoint
     if found is None:
         return ServiceWaypoints(names)
     return ServiceWaypoints(names, found.reason, f"{found.problem}; until then it has no effect")
+
+
+def waypoints_of_route(store: Store, route: RouteFacts) -> frozenset[str]:
+    """`namespace/name` of every waypoint that a route is for by its parents."""
+    names: set[str] = set()
+    for parent in route.parents:
+        service = store.services.get(parent.service.namespace, parent.service.name)
+        if service is not None:
+            names |= waypoints_of_service(store, service).names
+    return frozenset(names)
+
+
+def at_home(waypoints: Iterable[str], namespace: str) -> frozenset[str]:
+    """The waypoints that run in a namespace: whoever owns it may run code there as well."""
+    return frozenset(name for name in waypoints if name.startswith(f"{namespace}/"))
 
 
 def _is_told(store: Store, service: ServiceFacts, asked: Name) -> bool:

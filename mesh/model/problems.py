@@ -17,6 +17,9 @@ FILTER_UNKNOWN: Final = "route_filter_unknown"
 FILTER_KIND: Final = "route_filter_kind"
 """A route names a filter of a kind that is not known here: its requests are answered with 500."""
 
+FILTER_FOREIGN: Final = "route_filter_foreign"
+"""A route's filter is to run at another namespace's waypoint: requests are answered with 500."""
+
 FILTER_SOURCE: Final = "route_filter_source"
 """A Filter has no source text, or its ConfigMap does not: requests are answered with 500."""
 

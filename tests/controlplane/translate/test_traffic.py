@@ -8,8 +8,8 @@ import yaml
 
 from controlplane.translate.translation import Translation
 from mesh.model.kubernetes import ObjectKey
-from mesh.model.routes import FilterProgram, ServiceTraffic
-from tests.controlplane.translate.routing import WEB, translated, with_rules
+from mesh.model.routes import FilterProgram, Route, ServiceTraffic
+from tests.controlplane.translate.routing import WEB, manifest, translated, with_rules
 
 OTHER_WAYPOINT = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -249,3 +249,47 @@ def test_a_filter_goes_to_the_waypoints_whose_routes_name_it() -> None:
     assert found.configuration["FilterProgram/shop/f"].waypoints == frozenset()
     _, found = program({"python": "x"}, USES)
     assert found.configuration["FilterProgram/shop/f"].waypoints == {"shop/way"}
+
+
+BORROWED = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: yard, labels: {istio.io/use-waypoint: way, istio.io/use-waypoint-namespace: shop}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: way, namespace: shop}
+spec:
+  gatewayClassName: sluice-waypoint
+  listeners:
+  - {name: m, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}
+status: {addresses: [{value: 10.96.0.9}]}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: Filter
+metadata: {name: f, namespace: yard}
+spec: {python: "x = 1"}
+"""
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        {"group": "", "kind": "Service", "name": "web", "namespace": "shop"},
+        {"group": "", "kind": "Service", "name": "far"},
+    ],
+    ids=["of another's service", "of an own service at another's waypoint"],
+)
+def test_no_route_brings_code_to_another_namespaces_waypoint(parent: dict[str, str]) -> None:
+    named = {"group": "sluice.dev", "kind": "Filter", "name": "f"}
+    filters = [{"type": "ExtensionRef", "extensionRef": named}]
+    spec = {"parentRefs": [parent], "rules": [{"filters": filters}]}
+    found = translated(manifest("HTTPRoute", spec, namespace="yard"), BORROWED)
+    told = found.configuration["Route/HTTP/yard/r"]
+    assert told.waypoints == {"shop/way"}
+    assert isinstance(told.value, Route)
+    assert told.value.rules[0].filters.problem == "route_filter_foreign"
+    assert found.configuration["FilterProgram/yard/f"].waypoints == frozenset()
+    status = json.dumps(found.statuses[ObjectKey("HTTPRoute", "yard", "r")])
+    assert "RefNotPermitted" in status
+    assert "shop/way" in status
