@@ -24,6 +24,7 @@ __all__ = [
     "ResponseFlag",
     "access_fields",
     "access_line",
+    "one_line",
     "plain_line",
     "refusal_fields",
     "refusal_line",
@@ -145,8 +146,19 @@ def plain_line(message: str, named: Iterable[tuple[str, Field]]) -> str:
 BARE = frozenset({"dst.hbone_addr"})
 
 
+def one_line(text: str) -> str:
+    """A text that cannot end a line, nor speak to the terminal of who reads it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def _written(name: str, value: Field) -> str:
-    if isinstance(value, str) and name not in BARE:
-        quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{name}="{quoted}"'
-    return f"{name}={value}"
+    if not isinstance(value, str):
+        return f"{name}={value}"
+    quoted = one_line(value.replace("\\", "\\\\").replace('"', '\\"'))
+    if name in BARE and quoted == value and " " not in value:
+        return f"{name}={value}"
+    return f'{name}="{quoted}"'

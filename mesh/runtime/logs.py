@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from mesh.observe.access_log import Field, plain_line
+from mesh.observe.access_log import Field, one_line, plain_line
 
 STANDARD_OUTPUT: Final = 1
 STANDARD_ERROR: Final = 2
@@ -129,7 +129,7 @@ class PlainLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line; the traceback of an error follows on lines of its own."""
         fields = list(fields_of(record))
-        message = record.getMessage()
+        message = one_line(record.getMessage())
         said = plain_line(message, fields) if fields else message
         line = f"{_time(record)}\t{level_name(record.levelno)}\t{record.name}\t{said}"
         if record.exc_info:

@@ -137,3 +137,13 @@ def test_octets_are_told_from_this_proxys_side(
 def test_a_text_cannot_begin_a_line_or_a_field_of_its_own() -> None:
     line = plain_line("m", [("error", 'a" b=1\nx\\'), ("n", 1)])
     assert line == 'm\terror="a\\" b=1\\nx\\\\" n=1'
+
+
+@pytest.mark.parametrize("name", ["path", "dst.hbone_addr"])
+@pytest.mark.parametrize("odd", ["\n", "\r", "\x1b[2J", "\x9b2J", "\u2028", "\0"])
+def test_nothing_that_a_client_sends_ends_a_line_or_speaks_to_a_terminal(
+    name: str, odd: str
+) -> None:
+    line = plain_line("m", [(name, f"a{odd}b=1")])
+    assert line.partition("\t")[2].isprintable()
+    assert line.count('"') == 2
