@@ -14,11 +14,17 @@ from mesh.wire.http.messages import RequestHead, first
 from waypoint.worker.engine.body import Body
 from waypoint.worker.engine.context import Context, Peer
 from waypoint.worker.engine.destination import Target
-from waypoint.worker.engine.failures import code_of, outcome_of
+from waypoint.worker.engine.failures import RequestInvalidError, code_of, outcome_of
 
 COMPLETE: Final = "request complete"
 NO_FLAG: Final = "-"
 PROTOCOLS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
+
+MOST_OF_PATH: Final = 1024
+MOST_OF_TEXT: Final = 256
+"""Octets of what a client says that are written down, of its path and of anything else: a line that
+the log has to cut would be no JSON any more, and a request that nobody finds in it."""
+CUT: Final = "..."
 
 access_log = logging.getLogger("access")
 
@@ -71,6 +77,32 @@ def tell(facts: Facts) -> None:
         access_log.log(level, COMPLETE, extra=_fields(facts, seconds, flag, asked))
 
 
+def tell_unread(peer: Peer, error: RequestInvalidError) -> None:
+    """Count and write down what was no request that could be read."""
+    status, flag = error.status, outcome_of(error).flag
+    peer.context.metrics.observe(
+        peer.side,
+        peer.side_there,
+        is_grpc=False,
+        status=status,
+        grpc_status="",
+        flag=flag,
+        duration_ms=0.0,
+        request_octets=0,
+        response_octets=0,
+    )
+    if access_log.isEnabledFor(logging.WARNING):
+        fields: dict[str, Field] = {
+            "response_code": status,
+            "response_flags": flag,
+            **_workload("src", peer.caller.workload),
+            **_ends(peer),
+            "error": str(error),
+            "code": code_of(error),
+        }
+        access_log.warning(COMPLETE, extra={k: v for k, v in fields.items() if v != ""})
+
+
 def _side_of(context: Context, target: Target) -> Side:
     side = target.side
     if side is None:
@@ -81,29 +113,25 @@ def _side_of(context: Context, target: Target) -> Side:
 
 def _fields(facts: Facts, seconds: float, flag: str, asked: int) -> dict[str, Field]:
     head, peer, target, error = facts.head, facts.peer, facts.target, facts.error
-    caller, called = peer.caller, peer.called
     matched = facts.matched
     fields: dict[str, Field] = {
-        "method": text(head.method),
-        "path": text(facts.told_target),
+        "method": brief(head.method),
+        "path": brief(facts.told_target, MOST_OF_PATH),
         "protocol": PROTOCOLS.get(head.version, str(head.version)),
         "response_code": facts.status,
         "response_flags": flag,
-        "grpc_status": facts.grpc_status,
-        "authority": text(facts.told_authority),
+        "grpc_status": facts.grpc_status[:MOST_OF_TEXT],
+        "authority": brief(facts.told_authority),
         "bytes_received": asked,
         "bytes_sent": facts.response_octets,
         "duration": f"{round(seconds * 1000)}ms",
-        "request_id": text(facts.request_id),
-        "user_agent": text(first(head.fields, b"user-agent") or b""),
+        "request_id": brief(facts.request_id),
+        "user_agent": brief(first(head.fields, b"user-agent") or b""),
         "route_name": route_of(matched),
         "upstream_host": "" if target is None else _address(target),
         "attempts": facts.tries,
-        **_workload("src", caller.workload),
-        "src.addr": caller.address,
-        "src.identity": str(caller.identity) if caller.identity else "",
-        "dst.addr": called.address or "",
-        "dst.service": called.service.hostname if called.service else "",
+        **_workload("src", peer.caller.workload),
+        **_ends(peer),
         **_workload("dst", None if target is None else target.endpoint.workload),
         "error": "" if error is None else str(error),
         "code": "" if error is None else code_of(error),
@@ -111,6 +139,16 @@ def _fields(facts: Facts, seconds: float, flag: str, asked: int) -> dict[str, Fi
     }
     return {
         name: value for name, value in fields.items() if value not in {"", 0} or name in _ALWAYS
+    }
+
+
+def _ends(peer: Peer) -> dict[str, Field]:
+    caller, called = peer.caller, peer.called
+    return {
+        "src.addr": caller.address,
+        "src.identity": str(caller.identity) if caller.identity else "",
+        "dst.addr": called.address or "",
+        "dst.service": called.service.hostname if called.service else "",
     }
 
 
@@ -145,6 +183,11 @@ def _address(target: Target) -> str:
     if not addresses:
         return f"{target.endpoint.workload.hostname}:{target.endpoint.port}"
     return str(SocketAddress(addresses[0], target.endpoint.port))
+
+
+def brief(octets: bytes, most: int = MOST_OF_TEXT) -> str:
+    """Octets of a head, as they are written down: not more than so many."""
+    return text(octets) if len(octets) <= most else text(octets[:most]) + CUT
 
 
 def text(octets: bytes) -> str:

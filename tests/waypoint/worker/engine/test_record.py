@@ -1,10 +1,12 @@
 """What a request's line in the log says."""
 
+import json
 import logging
 
 import pytest
 
 from mesh.model.routes import RouteRule
+from mesh.runtime.logs import MAX_LINE_OCTETS, JsonLines
 from tests.waypoint.worker.engine.stage import Stage, endpoint, to, web
 
 
@@ -46,6 +48,17 @@ def test_a_line_has_envoys_fields(caplog: pytest.LogCaptureFixture) -> None:
     assert {name: line.get(name) for name in expected} == expected
     assert len(str(line["request_id"])) == 36
     assert "code" not in line
+
+
+def test_a_line_is_short_enough_to_stay_whole(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(web(), endpoint("a"))
+    long = [(b"user-agent", b"\xe9" * 8000), (b"x-request-id", b"\xe9" * 8000)]
+    stage.get("/" + "x" * 8000, fields=long)
+    [record] = [each for each in caplog.records if each.name == "access"]
+    assert vars(record)["path"] == "/" + "x" * 1023 + "..."
+    line = JsonLines().format(record)
+    assert len(line) < MAX_LINE_OCTETS
+    assert json.loads(line)["response_code"] == 200
 
 
 def test_a_line_of_a_failure_has_its_code_and_flag(caplog: pytest.LogCaptureFixture) -> None:
