@@ -128,7 +128,7 @@ def memory() -> int:
 
 def load(source: IO[bytes]) -> None:
     """Be a worker."""
-    gc.set_threshold(20_000, 20, 1_000)  # as ztunnel.worker.__main__
+    gc.set_threshold(20_000, 20, 1_000)  # as mesh.runtime.worker.process
     world = World()
     gc.collect()
     before = memory()
