@@ -4,6 +4,7 @@
 wants changed are not: then the answer is unusable, and so a refusal.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -13,6 +14,7 @@ from mesh.model.address import SocketAddress, format_ip
 from mesh.model.identity import Identity
 from mesh.proto import external_auth_pb2 as messages
 from mesh.wire.authorizer import AuthorizerAnswerInvalidError, Permission, Question
+from mesh.wire.http.messages import TELLING
 
 OK: Final = 0
 FORBIDDEN: Final = 403
@@ -32,6 +34,8 @@ _NOT_ITS_OWN: Final = frozenset(
     )
 )
 """Fields of the connection and of framing: whatever an authoriser says of them does not count."""
+_UNSAYABLE: Final = _NOT_ITS_OWN | TELLING
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 
 
 def question_octets(question: Question) -> bytes:
@@ -132,13 +136,13 @@ def _denied(answer: messages.CheckResponse) -> Permission:
 
 
 def _pairs(options: Iterable[messages.HeaderValueOption]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(pair for pair in map(_pair, options) if pair[0] not in _NOT_ITS_OWN)
+    return tuple(pair for pair in map(_pair, options) if pair[0] not in _UNSAYABLE)
 
 
 def _pair(option: messages.HeaderValueOption) -> tuple[bytes, bytes]:
     header = option.header
     name, value = header.key.lower().encode(), header.raw_value or header.value.encode()
-    if not name or name.startswith(b":") or set(name + value) & set(b"\r\n\0"):
+    if not _NAME.fullmatch(name) or not set(value).isdisjoint(b"\r\n\0"):
         raise AuthorizerAnswerInvalidError(f"a header named {header.key[:80]!r}")
     return name, value
 

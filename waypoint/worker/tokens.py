@@ -287,7 +287,10 @@ def _tell(
     written = {name.encode() for rule in rules for name, _ in rule.claim_headers}
     written |= {rule.payload_header.encode() for rule in rules if rule.payload_header}
     if written:
-        head.fields[:] = [pair for pair in head.fields if pair[0] not in written]
+        # Many servers take `_` for `-` in names: such a field would pass for the token's word.
+        alike = {name.replace(b"_", b"-") for name in written}
+        kept = [pair for pair in head.fields if pair[0].replace(b"_", b"-") not in alike]
+        head.fields[:] = kept
     for rule, place, claims in used:
         if not rule.forwards:
             _take_away(place, head)

@@ -6,7 +6,9 @@
    cannot be joined (RFC 9110 section 5.3), and is repeated.
 3. A replaced prefix is whole elements: what remains begins with `/` or is nothing.
 4. The query stays, unless the new path brings its own.
-5. Whatever a manifest says, nothing of it can end a line of a head: in a path it is escaped, in a
+5. Who calls is said by the proxy alone (`TELLING`): a route may take that away, and not say it. Its
+   author need not be who the server trusts: clients bring routes of their own.
+6. Whatever a manifest says, nothing of it can end a line of a head: in a path it is escaped, in a
    field it becomes a space.
 """
 
@@ -22,7 +24,7 @@ from mesh.model.routes import (
     Rewrite,
 )
 from mesh.routing.http.entries import Matched
-from mesh.wire.http.messages import Fields, RequestHead, ResponseHead
+from mesh.wire.http.messages import TELLING, Fields, RequestHead, ResponseHead
 
 UNTOUCHABLE: Final = frozenset(
     (
@@ -41,6 +43,9 @@ UNTOUCHABLE: Final = frozenset(
 )
 """Fields that a change leaves alone: they are the codec's (RFC 9110 sections 7.6.1 and 8.6)."""
 
+UNSAYABLE: Final = UNTOUCHABLE | TELLING
+"""Fields that neither a change nor anybody else who is asked may write."""
+
 _LINE_ENDS: Final = re.compile(rb"[\r\n\0]")
 _PATH_OCTETS: Final = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -58,17 +63,17 @@ def change_request(change: HeaderChange, head: RequestHead) -> None:
 
 def change_fields(change: HeaderChange, fields: Fields) -> None:
     """Set, add and remove fields of a response, or of a request but for `host`."""
-    gone = {name.encode() for name in (*change.remove, *(name for name, _ in change.put))}
-    gone -= UNTOUCHABLE
+    gone = {name.encode() for name in change.remove} - UNTOUCHABLE
+    gone |= {name.encode() for name, _ in change.put} - UNSAYABLE
     if gone:
         fields[:] = [field for field in fields if field[0] not in gone]
     for text, value in change.put:
         name = text.encode()
-        if name not in UNTOUCHABLE:
+        if name not in UNSAYABLE:
             fields.append((name, _one_line(value)))
     for text, value in change.add:
         name = text.encode()
-        if name not in UNTOUCHABLE:
+        if name not in UNSAYABLE:
             add_field(fields, name, _one_line(value))
 
 

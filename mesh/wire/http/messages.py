@@ -7,9 +7,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import product
+from typing import Final, TypeAlias
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+TELLING: Final = frozenset(
+    (
+        b"forwarded",
+        *(b"x%bforwarded%bclient%bcert" % marks for marks in product((b"-", b"_"), repeat=3)),
+    )
+)
+"""Fields by which a proxy of the mesh says who calls; nobody else may. Many servers take `_` for
+`-` (CGI's variables)."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from mesh.wire.http1.fields import RawHead
 
 _ORDINARY: Final = frozenset((b"", b"close", b"keep-alive", b"upgrade", b"te"))
 """Connection options that name no other field."""
-_NO_TRAILERS: Final = frozenset(
+NO_TRAILERS: Final = frozenset(
     (
         b"host",
         b"content-length",
@@ -22,6 +22,7 @@ _NO_TRAILERS: Final = frozenset(
         b"trailer",
     )
 )
+"""Fields that may not be among trailers (RFC 9110 section 6.5.1)."""
 
 
 class Own:
@@ -98,4 +99,4 @@ class Own:
 
 def forbidden_trailer(fields: Fields) -> bytes | None:
     """The name of a field that may not be among trailers (RFC 9110 section 6.5.1); or None."""
-    return next((name for name, _ in fields if name in _NO_TRAILERS), None)
+    return next((name for name, _ in fields if name in NO_TRAILERS), None)

@@ -165,7 +165,7 @@ def test_what_a_rule_writes_comes_from_the_token_alone() -> None:
     assert json.loads(base64.urlsafe_b64decode(padded)) == claims
     assert found[b"authorization"].startswith(b"Bearer ")
 
-    without = request((b"x-user", b"root"), (b"x-team", b"red"), (b"x-claims", b"forged"))
+    without = request((b"x-user", b"root"), (b"x_team", b"red"), (b"x-claims", b"forged"))
     assert check_tokens([rule], without, lambda _: SET, NOW) is None
     assert without.fields == []
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from mesh.errors import MeshError
 from mesh.model.routes import ExternalAuth
-from mesh.routing.http.filters import UNTOUCHABLE
+from mesh.routing.http.filters import UNSAYABLE
 from mesh.wire.authorizer import (
     MAX_ANSWER_OCTETS,
     METHOD,
@@ -157,7 +157,7 @@ class Asking(Tries):
         return permission_of(bytes(self._octets))
 
     def _http(self) -> Permission:
-        fields = [field for field in self._fields if field[0] not in UNTOUCHABLE]
+        fields = [field for field in self._fields if field[0] not in UNSAYABLE]
         if self._status == 200:
             wanted = {name.encode() for name in self._auth.response_headers}
             shown = {name.encode() for name in self._auth.answer_headers}

@@ -11,6 +11,7 @@ from typing import Final
 
 from mesh.runtime.http.stream import ClientStream
 from mesh.wire.http.messages import Fields
+from waypoint.worker.engine import heads
 
 REPLAY_OCTETS: Final = 64 * 1024
 
@@ -62,9 +63,9 @@ class Body:
     def complete(self, trailers: Fields, out: ClientStream | None) -> None:
         """That was all."""
         self.is_complete = True
-        self.trailers = trailers
+        self.trailers = heads.passable(trailers) if trailers else trailers
         if out is not None:
-            out.finish(trailers)
+            out.finish(self.trailers)
 
     def attach(self, out: ClientStream) -> None:
         """Send there what has come so far."""

@@ -12,7 +12,8 @@ from typing import Final
 
 from mesh.model.address import SocketAddress, format_ip
 from mesh.model.identity import Identity
-from mesh.wire.http.messages import Fields, RequestHead
+from mesh.wire.http.messages import TELLING, Fields, RequestHead
+from mesh.wire.http1.own import NO_TRAILERS
 
 FORWARDED: Final = b"forwarded"
 CLIENT_CERTIFICATE: Final = b"x-forwarded-client-cert"
@@ -23,9 +24,11 @@ GRPC: Final = b"application/grpc"
 AFTER_GRPC: Final = frozenset((b"", b"+", b";"))
 """What may follow it; anything else is gRPC-Web, which is HTTP."""
 
-_SPOKEN_FOR: Final = frozenset({FORWARDED, CLIENT_CERTIFICATE})
 _GRPC_TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_PAIR: Final = rb"""(?:[!#$%&'*+\-.^_`|~\w]+=(?:[!#$%&'*+\-.^_`|~\w:\[\]/]+|"(?:[^"\\]|\\.)*+"))"""
+_ELEMENTS: Final = re.compile(rb"%b?(?:[ \t]*[;,][ \t]*%b?)*+" % (_PAIR, _PAIR))
+"""Of `forwarded` (RFC 7239 section 4): a quotation that does not end would swallow our element."""
 _IDENTITY: Final = re.compile(rb"[;,\s]identity\s*=|^identity\s*=", re.IGNORECASE)
 
 
@@ -52,14 +55,26 @@ def tell_caller(head: RequestHead, names: dict[bytes, bytes], told: bytes, shown
         shown: what `x-forwarded-client-cert` is to say; empty: nothing.
     """
     fields = head.fields
-    if not _SPOKEN_FOR.isdisjoint(names):
-        before = b", ".join(v for n, v in fields if n == FORWARDED and not _IDENTITY.search(v))
-        fields[:] = [(n, v) for n, v in fields if n not in _SPOKEN_FOR]
+    if not TELLING.isdisjoint(names):
+        before = b", ".join(v for n, v in fields if n == FORWARDED and _may_stay(v))
+        fields[:] = [(n, v) for n, v in fields if n not in TELLING]
         if before:
             told = before + b", " + told
     fields.append((FORWARDED, told))
     if shown:
         fields.append((CLIENT_CERTIFICATE, shown))
+
+
+def _may_stay(value: bytes) -> bool:
+    return _ELEMENTS.fullmatch(value) is not None and not _IDENTITY.search(value)
+
+
+def passable(trailers: Fields) -> Fields:
+    """The trailers of a request that may go on: none that frames it, or says who calls.
+
+    Some servers put trailers among the fields of the head.
+    """
+    return [pair for pair in trailers if pair[0] not in NO_TRAILERS and pair[0] not in TELLING]
 
 
 def name_request(fields: Fields, names: dict[bytes, bytes], random: Random) -> bytes:

@@ -71,6 +71,16 @@ def test_fields_are_set_added_to_and_removed(
         assert asked.authority == b"web"
 
 
+def test_a_route_does_not_say_who_calls_but_may_keep_it_to_itself() -> None:
+    asked = request(forwarded="for=1.2.3.4")
+    said = (("forwarded", "for=boss"), ("x-forwarded-client-cert", "URI=boss"))
+    change_fields(HeaderChange(put=said, add=said), asked.fields)
+    assert list(values(asked.fields, b"forwarded")) == [b"for=1.2.3.4"]
+    assert list(values(asked.fields, b"x-forwarded-client-cert")) == []
+    change_fields(HeaderChange(remove=("forwarded",)), asked.fields)
+    assert list(values(asked.fields, b"forwarded")) == []
+
+
 def test_a_change_of_host_is_the_authority() -> None:
     asked = request(host="web")
     change_request(HeaderChange(put=(("host", "other.example"),), remove=("host",)), asked)

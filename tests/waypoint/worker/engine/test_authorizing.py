@@ -93,6 +93,18 @@ def test_a_yes_can_change_the_request_and_the_answer() -> None:
     assert field(asked, b"x-seen") == b"yes"
 
 
+def test_an_authoriser_does_not_say_who_calls() -> None:
+    stage = guarded()
+    stage.get()
+    say(
+        stage,
+        yes(headers=[header("forwarded", "for=boss"), header("X-Forwarded-Client-Cert", "b")]),
+    )
+    told = dict(stage.server("a").requests[0].head.fields)
+    assert b"boss" not in told[b"forwarded"]
+    assert b"x-forwarded-client-cert" not in told
+
+
 def test_a_no_is_passed_on_as_the_authoriser_words_it() -> None:
     stage = guarded()
     asked = stage.get()
@@ -146,8 +158,12 @@ def forged(stage: Stage) -> None:
     say(stage, yes(headers=[header("x-a", "b\r\nx-c: d")]))
 
 
+def framing(stage: Stage) -> None:
+    say(stage, yes(headers=[header("transfer-encoding ", "chunked")]))
+
+
 @pytest.mark.parametrize(
-    "trouble", [reset, garbage, too_much, late, wrong_status, impossible, forged]
+    "trouble", [reset, garbage, too_much, late, wrong_status, impossible, forged, framing]
 )
 def test_without_a_usable_answer_nothing_passes(trouble: object) -> None:
     stage = guarded()

@@ -24,6 +24,8 @@ from mesh.wire.http.messages import RequestHead, ResponseHead, first
 from tests.mesh.runtime.http.users import Caller as Asked
 from tests.mesh.worlds import pod, service
 from tests.waypoint.worker.engine.stage import CLIENT, Stage, endpoint, to, web
+from waypoint.worker.engine import heads
+from waypoint.worker.engine.body import Body
 from waypoint.worker.engine.context import Settings
 
 
@@ -172,6 +174,38 @@ def test_the_endpoint_is_told_who_calls_and_a_client_cannot_say_it_itself() -> N
         b'for=198.51.100.7, for=10.0.0.1;identity="spiffe://cluster.local/ns/shop/sa/client"'
     ]
     assert first(fields, b"x-forwarded-client-cert") is None
+
+
+CERTIFICATE = b"URI=spiffe://cluster.local/ns/shop/sa/boss"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (b"x_forwarded_client_cert", CERTIFICATE),
+        (b"x-forwarded_client-cert", CERTIFICATE),
+        (b"forwarded", b'for="unfinished'),
+        (b"forwarded", b'for="a\\'),
+        (b"forwarded", b"for=a identity=b"),
+    ],
+)
+def test_nothing_that_a_client_says_of_itself_stands_beside_our_word_or_swallows_it(
+    said: tuple[bytes, bytes],
+) -> None:
+    stage = Stage(web(), endpoint("a"))
+    stage.get(fields=[said])
+    fields = stage.server("a").requests[0].head.fields
+    own = b'for=10.0.0.1;identity="spiffe://cluster.local/ns/shop/sa/client"'
+    telling = [pair for pair in fields if b"forwarded" in pair[0]]
+    assert telling == [(b"forwarded", own)]
+
+
+def test_trailers_say_neither_who_calls_nor_how_long_the_message_is() -> None:
+    trailers = [(b"x-end", b"1"), (b"x-forwarded-client-cert", CERTIFICATE), (b"host", b"boss")]
+    assert heads.passable(trailers) == [(b"x-end", b"1")]
+    body = Body(lambda _: None)
+    body.complete(trailers, None)
+    assert body.trailers == [(b"x-end", b"1")]
 
 
 def test_a_client_certificate_is_told_when_the_gateway_says_so() -> None:
