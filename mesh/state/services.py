@@ -82,6 +82,10 @@ class Services:
         """The best that a client of `namespace` may see."""
         return _best(self._by_hostname.get(hostname, ()), namespace)
 
+    def all_named(self, hostname: str) -> tuple[Service, ...]:
+        """Everyone who has the hostname, the first to come first."""
+        return tuple(self._by_hostname.get(hostname, ()))
+
     def at(self, network: str, ip: Ip, namespace: str) -> Service | None:
         """The best that a client of `namespace` may see; an exact address before any range."""
         if (exact := _best(self._by_ip.get((network, ip), ()), namespace)) is not None:

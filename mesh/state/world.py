@@ -268,6 +268,10 @@ class World:
         """The service that a client in `namespace` means by a hostname."""
         return self._services.named(hostname, namespace)
 
+    def services_named(self, hostname: str) -> tuple[Service, ...]:
+        """Everyone who has the hostname, seen or not, the first to come first."""
+        return self._services.all_named(hostname)
+
     def endpoints(self, service: str) -> Iterable[Workload]:
         """The workloads that serve `namespace/hostname`, ready or not, in order of arrival."""
         return self._endpoints.get(service, {}).values()
