@@ -8,7 +8,7 @@ from controlplane.translate.route_fields import number_at
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.routes import FilterProgram
 
-DEFAULT_BUDGET_MS: Final = 10
+DEFAULT_BUDGET_MS: Final = 50
 MAX_BUDGET_MS: Final = 10_000
 MAX_CONFIG_LENGTH: Final = 32 * 1024
 DEFAULT_KEY: Final = "filter.py"

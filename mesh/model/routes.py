@@ -332,7 +332,7 @@ class FilterProgram:
     """The module's text."""
     config: str = "{}"
     """What it is set to: a mapping, as JSON."""
-    budget_s: float = 0.01
+    budget_s: float = 0.05
     """How long one call of it may take."""
     fails_open: bool = False
     """Whether a request passes when it fails or takes too long."""
