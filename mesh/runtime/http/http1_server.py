@@ -108,7 +108,7 @@ class Http1Server(ServerConnection, LinkUser, Serving):
                 self._gone(None)
         elif self._reader.kept:
             if waited >= HEAD_SECONDS:
-                self._refuse(408, HeadLateError(f"no whole head within {HEAD_SECONDS:g} s"))
+                self._refuse_unread(408, HeadLateError(f"no whole head within {HEAD_SECONDS:g} s"))
         elif waited >= IDLE_SECONDS:
             self._end()
 
@@ -289,7 +289,7 @@ class Http1Server(ServerConnection, LinkUser, Serving):
             return
         exchange, self._exchange = self._exchange, None
         if exchange is None:
-            self._refuse(error.status, error)
+            self._refuse_unread(error.status, error)
             return
         was_begun = exchange.is_begun
         exchange.cut(Loss.RESET if type(error) is TruncatedError else Loss.INVALID, error)
@@ -305,6 +305,10 @@ class Http1Server(ServerConnection, LinkUser, Serving):
         head = ResponseHead(status)
         self._outlet.write(response_octets(head, chunked=False, length=0, connection=b"close"))
         self._end()
+
+    def _refuse_unread(self, status: int, error: MeshError) -> None:
+        self._user.refused(status, error)
+        self._refuse(status, error)
 
     def _end(self) -> None:
         if self._ending or self._closed:

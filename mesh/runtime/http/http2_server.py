@@ -67,6 +67,7 @@ class Http2Server(Http2Link, ServerConnection):
         except RequestFaultError as fault:
             self.send_headers(stream, response_headers(ResponseHead(fault.status)), end=True)
             self.reset_stream(stream, ErrorCode.NO_ERROR)
+            self._user.refused(fault.status, fault)
             return
         message = ServerMessage(self, stream, head, end=event.end_stream)
         stream.handle = message

@@ -135,6 +135,9 @@ class ServerConnectionUser(ABC):
     def request(self, stream: ServerStream, head: RequestHead, *, end: bool) -> RequestUser:
         """A request's head; `end`: it has no content. Gives who hears the rest."""
 
+    def refused(self, status: int, error: MeshError) -> None:  # noqa: B027 - few want to know
+        """The client was answered so, since what it sent is no request that can be read."""
+
     @abstractmethod
     def closed(self, error: MeshError | None) -> None:
         """The connection is gone; each of its streams has heard that before."""

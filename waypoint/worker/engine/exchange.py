@@ -15,6 +15,7 @@ from mesh.routing.http.paths import normalise_path
 from mesh.routing.http.routes import ConnectionRoutes
 from mesh.runtime.http.stream import Loss, RequestUser, ServerStream
 from mesh.wire.http.messages import Fields, RequestHead
+from mesh.wire.http1.errors import Http1Error
 from waypoint.filters.messages import Hook
 from waypoint.worker.engine import heads, record, spans
 from waypoint.worker.engine.answering import Answering
@@ -29,6 +30,7 @@ from waypoint.worker.engine.failures import (
     ConnectMethodError,
     DrainingError,
     RequestDeniedError,
+    RequestInvalidError,
     RequestStalledError,
     RouteInvalidError,
     RouteMissingError,
@@ -235,10 +237,15 @@ class Exchange(Answering, RequestUser, Live):
             self.close(None)
 
     def lost(self, loss: Loss, error: MeshError | None) -> None:
-        """The client is gone."""
-        del loss, error
-        if not self.is_closed:
+        """The client is gone, or does not keep to HTTP."""
+        if self.is_closed:
+            return
+        if loss is not Loss.INVALID or error is None:
             self.close(ClientGoneError())
+            return
+        status = error.status if isinstance(error, Http1Error) and not self.is_answered else 0
+        self.status = self.status or status
+        self.close(RequestInvalidError(error, status))
 
     def writable(self) -> None:
         """The client takes more."""

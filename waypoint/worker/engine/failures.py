@@ -191,6 +191,17 @@ class ClientGoneError(PeerError):
         super().__init__("the client is gone")
 
 
+class RequestInvalidError(PeerError):
+    """What the client sends is not HTTP; the line's code says what is wrong with it."""
+
+    code = "http_request_invalid"
+
+    def __init__(self, cause: MeshError, status: int) -> None:
+        """Keep what is wrong, and what the client was answered; 0: nothing."""
+        super().__init__(str(cause))
+        self.cause, self.status = cause, status
+
+
 class ConnectMethodError(DeniedError):
     """A CONNECT inside the tunnel: the waypoint is no forward proxy."""
 
@@ -316,6 +327,8 @@ def outcome_of(error: MeshError) -> Outcome:
             return Outcome(status, grpc, "-")
         case AuthorizerFailedError(status=status) if status != FORBIDDEN:
             return Outcome(status, GRPC_OF_HTTP.get(status, UNKNOWN), "UAEX")
+        case RequestInvalidError(status=status):
+            return Outcome(status, INTERNAL, "DPE")
         case _:
             pass
     return OUTCOMES.get(type(error), _UNKNOWN)
@@ -326,6 +339,8 @@ def code_of(error: MeshError) -> str:
     match error:
         case RouteInvalidError(problem=code) | RequestDeniedError(verdict=code):
             return code
+        case RequestInvalidError(cause=cause):
+            return cause.code
         case _:
             return error.code
 

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from mesh.errors import MeshError
 from mesh.runtime.http.stream import RequestUser, ServerConnectionUser, ServerStream
 from mesh.wire.http.messages import RequestHead
+from mesh.wire.http2.errors import Http2Error
+from waypoint.worker.engine import record
 from waypoint.worker.engine.context import Peer
 from waypoint.worker.engine.exchange import Exchange
+from waypoint.worker.engine.failures import RequestInvalidError
 
 
 class Requests(ServerConnectionUser):
@@ -25,8 +28,13 @@ class Requests(ServerConnectionUser):
         exchange.begin()
         return exchange
 
+    def refused(self, status: int, error: MeshError) -> None:
+        """What came is no request that can be read."""
+        record.tell_unread(self._peer, RequestInvalidError(error, status))
+
     def closed(self, error: MeshError | None) -> None:
         """The connection is gone; its requests have heard already."""
-        del error
+        if isinstance(error, Http2Error):
+            record.tell_unread(self._peer, RequestInvalidError(error, 0))
         if self._on_close is not None:
             self._on_close(self)
