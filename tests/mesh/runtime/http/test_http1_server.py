@@ -258,6 +258,7 @@ def test_bad_requests_are_answered_with_their_status_and_the_end(
     (error,) = service.closings
     assert error is not None
     assert error.code.startswith("http1_")
+    assert service.refusals == ([] if service.requests else [(status, error.code)])
     assert all(served.lost_with is not None for served in service.requests)
 
 
@@ -461,6 +462,7 @@ def test_a_head_that_takes_too_long_is_408() -> None:
     assert client.take() == b""
     client.server.tick(100.0 + HEAD_SECONDS)
     assert client.take().startswith(b"HTTP/1.1 408 ")
+    assert client.service.refusals == [(408, "http1_head_late")]
     assert client.got_end
 
 

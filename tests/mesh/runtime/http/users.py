@@ -77,6 +77,10 @@ class Service(ServerConnectionUser):
     credits_late: bool = False
     requests: list[Served] = field(default_factory=list)
     closings: list[MeshError | None] = field(default_factory=list)
+    refusals: list[tuple[int, str]] = field(default_factory=list)
+
+    def refused(self, status: int, error: MeshError) -> None:
+        self.refusals.append((status, error.code))
 
     def request(self, stream: ServerStream, head: RequestHead, *, end: bool) -> RequestUser:
         made = Echoing if self.echoes else Served

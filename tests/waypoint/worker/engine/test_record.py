@@ -8,6 +8,7 @@ import pytest
 from mesh.model.routes import RouteRule
 from mesh.runtime.logs import MAX_LINE_OCTETS, JsonLines
 from tests.waypoint.worker.engine.stage import Stage, endpoint, to, web
+from waypoint.worker.engine.serving import Requests
 
 
 def told(caplog: pytest.LogCaptureFixture) -> dict[str, object]:
@@ -99,3 +100,41 @@ def test_what_the_client_asked_for_is_told_not_what_became_of_it(
     stage = Stage(web(), endpoint("a"))
     stage.get("/a/../b")
     assert told(caplog)["path"] == "/a/../b"
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", {"response_code": 400, "code": "http1_host"}),
+        (
+            b"POST /x HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            {"response_code": 400, "code": "http1_body_syntax", "path": "/x"},
+        ),
+    ],
+    ids=["head", "content"],
+)
+def test_what_is_no_request_has_a_line(
+    caplog: pytest.LogCaptureFixture, octets: bytes, expected: dict[str, object]
+) -> None:
+    stage = Stage(web(), endpoint("a"))
+    wire = stage.wire()
+    stage.context.answer(wire.right, Requests(stage.peer()), False).start()
+    wire.left.write(octets)
+    stage.run()
+    line = told(caplog)
+    assert {name: line.get(name) for name in expected} == expected
+    assert (line["response_flags"], line["levelname"]) == ("DPE", "WARNING")
+    assert line["src.workload"] == "client"
+
+
+def test_a_violation_of_http_2_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(web(), endpoint("a"))
+    wire = stage.wire()
+    stage.context.answer(wire.right, Requests(stage.peer()), True).start()
+    wire.left.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(500))
+    stage.run()
+    wire.left.reset()
+    stage.run()
+    line = told(caplog)
+    assert line["response_code"] == 0
+    assert str(line["code"]).startswith("http2_")
