@@ -14,7 +14,7 @@ PAGES = [path for path in tracked() if path.suffix == ".md"]
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(?:#[^)]*)?\)")
 # A page may name a folder or a module of the future in words; a path with a suffix is a promise.
 NAMED_FILE = re.compile(
-    r"`((?:mesh|ztunnel|cni|controlplane|sluice|tests|docs)/[\w./-]+\.\w+|scripts/[\w-]+)`"
+    r"`((?:mesh|ztunnel|waypoint|cni|controlplane|sluice|tests|bench|docs)/[\w./-]+\.\w+|scripts/[\w-]+)`"
 )
 RELEASE = re.compile(r"^## (Unreleased|(\d+)\.(\d+)\.(\d+) - \d{4}-\d{2}-\d{2})$")
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
