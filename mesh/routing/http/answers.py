@@ -1,4 +1,4 @@
-"""Answers that a proxy gives itself: text over HTTP, a status without content in gRPC."""
+"""What an answer that a proxy gives itself is in gRPC: a status without content."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from mesh.wire.http.messages import Fields, RequestHead, ResponseHead, first
 
 GRPC: Final = b"application/grpc"
 GRPC_OK, GRPC_DEADLINE_EXCEEDED, GRPC_UNIMPLEMENTED, GRPC_INTERNAL = 0, 4, 12, 13
-GRPC_UNKNOWN, GRPC_PERMISSION_DENIED, GRPC_UNAVAILABLE, GRPC_UNAUTHENTICATED = 2, 7, 14, 16
+GRPC_PERMISSION_DENIED, GRPC_UNAVAILABLE, GRPC_UNAUTHENTICATED = 7, 14, 16
 
 GRPC_OF_HTTP: Final = {
     400: GRPC_INTERNAL,
@@ -35,21 +35,6 @@ def grpc_error(status: int, message: str) -> ResponseHead:
     if message:
         fields.append((b"grpc-message", _percent_encoded(message)))
     return ResponseHead(200, fields)
-
-
-def local_answer(head: RequestHead, status: int, message: str) -> tuple[ResponseHead, bytes]:
-    """An answer of our own and its content, in what the request speaks.
-
-    Args:
-        head: the request's.
-        status: HTTP's; a gRPC call gets what stands for it.
-        message: for people.
-    """
-    if is_grpc(head):
-        return grpc_error(GRPC_OF_HTTP.get(status, GRPC_UNKNOWN), message), b""
-    content = message.encode()
-    fields: Fields = [(b"content-type", b"text/plain; charset=utf-8")] if content else []
-    return ResponseHead(status, fields, length=len(content)), content
 
 
 def _percent_encoded(text: str) -> bytes:

@@ -1,6 +1,6 @@
 import pytest
 
-from mesh.routing.http.answers import grpc_error, is_grpc, local_answer
+from mesh.routing.http.answers import grpc_error, is_grpc
 from tests.mesh.routing.http.given import request
 
 
@@ -30,21 +30,3 @@ def test_a_grpc_error_is_a_head_alone() -> None:
         (b"grpc-message", b"no route: 100%25 %C3%A9"),
     ]
     assert grpc_error(14, "").fields[1:] == [(b"grpc-status", b"14")]
-
-
-@pytest.mark.parametrize(
-    ("status", "grpc"),
-    [(404, b"12"), (500, b"14"), (503, b"14"), (504, b"4"), (403, b"7"), (418, b"2")],
-)
-def test_an_answer_of_our_own_is_in_what_the_request_speaks(status: int, grpc: bytes) -> None:
-    head, content = local_answer(request("/"), status, "sorry")
-    assert (head.status, head.length, content) == (status, 5, b"sorry")
-    call = request("/", "POST", content_type="application/grpc")
-    head, content = local_answer(call, status, "sorry")
-    assert (head.status, content) == (200, b"")
-    assert (b"grpc-status", grpc) in head.fields
-
-
-def test_an_answer_may_have_no_words() -> None:
-    head, content = local_answer(request("/"), 404, "")
-    assert (head.fields, head.length, content) == ([], 0, b"")
