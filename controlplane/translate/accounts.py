@@ -10,6 +10,8 @@ from controlplane.translate.store import Store
 
 UNKNOWN: Final = ""
 """The account of an endpoint that is no pod."""
+DEFAULT: Final = "default"
+"""That of whoever names none."""
 
 
 def has_account_gateways(store: Store, namespace: str) -> bool:
@@ -58,11 +60,26 @@ def account_of(store: Store, service: ServiceFacts) -> str:
 
 def accounts_of(store: Store, service: ServiceFacts) -> Iterator[str]:
     """The accounts of a service's endpoints, some twice."""
-    namespace = service.key.namespace
     if service.selector:
-        for pod in store.pods.of(namespace):
-            if selects(service.selector, pod.labels):
-                yield from _account(pod)
+        yield from _selected(store, service)
+    if service.entry is not None:
+        yield from (place.account or UNKNOWN for place in service.entry.places)
+    else:
+        yield from _of_slices(store, service)
+
+
+def _selected(store: Store, service: ServiceFacts) -> Iterator[str]:
+    namespace = service.key.namespace
+    for pod in store.pods.of(namespace):
+        if selects(service.selector, pod.labels):
+            yield from _account(pod)
+    for machine in store.machines.of(namespace):
+        if selects(service.selector, machine.labels):
+            yield machine.place.account or DEFAULT
+
+
+def _of_slices(store: Store, service: ServiceFacts) -> Iterator[str]:
+    namespace = service.key.namespace
     for key in store.slices_of_service(namespace, service.key.name):
         facts = store.slices.get(key.namespace, key.name)
         if facts is None:

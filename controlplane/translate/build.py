@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from controlplane.translate.build_entries import build_endpoints, build_machine
 from controlplane.translate.build_gateways import build_class, build_gateway
 from controlplane.translate.build_routes import build_route
 from controlplane.translate.build_targeted import build_targeted
 from controlplane.translate.build_traffic import build_program, build_traffic
 from controlplane.translate.build_workloads import build_pod, build_service, build_slice
 from controlplane.translate.built import Built
+from controlplane.translate.entry_facts import MachineFacts
 from controlplane.translate.facts import (
     ClassFacts,
     Facts,
@@ -51,6 +53,9 @@ def build(store: Store, key: ObjectKey, facts: Facts | None) -> Built:
             build_pod(store, facts, built)
         case ServiceFacts():
             build_service(store, facts, built)
+            build_endpoints(store, facts, built)
+        case MachineFacts():
+            build_machine(store, facts, built)
         case SliceFacts():
             build_slice(store, facts, built)
         case PolicyFacts():

@@ -39,7 +39,7 @@ def build_route(store: Store, facts: RouteFacts, built: Built) -> None:
     waypoints: set[str] = set()
     entries: list[Json] = []
     for parent in facts.parents:
-        service = store.services.get(parent.service.namespace, parent.service.name)
+        service = store.front(parent.service)
         if service is None:
             mend = "make it, or name another"
             built.problems.append(f"spec.parentRefs: there is no {parent.service}: {mend}")
@@ -89,13 +89,15 @@ def _attach(
         return [], Dropped(Reason.NO_MATCHING_PARENT, _no_port(parent, service))
     taken = _taken(store, facts, service)
     left = ports - taken
-    name = service.service.key
+    names = [each.key for each in store.served(service)]
+    if not names:
+        return [], Dropped(Reason.NO_MATCHING_PARENT, f"{service.key} has none of its hosts")
     if not left:
         message = "A route of a kind that comes before this one has the same ports of the Service"
         return [], Dropped(Reason.CONFLICTED, message)
     if left == ports and not parent.port and not parent.section:
-        return [Attachment(name)], None
-    return [Attachment(name, port) for port in sorted(left)], None
+        return [Attachment(name) for name in names], None
+    return [Attachment(name, port) for name in names for port in sorted(left)], None
 
 
 def _ports(parent: ParentFacts, service: ServiceFacts) -> frozenset[int]:

@@ -57,7 +57,7 @@ def build_targeted(store: Store, facts: TargetedFacts, built: Built) -> None:
 
 def _look(store: Store, target: ObjectKey, found: _Found) -> None:
     match target.kind:
-        case "Service":
+        case "Service" | "ServiceEntry":
             _service(store, target, found)
         case "Gateway":
             gateway = store.gateways.get(target.namespace, target.name)
@@ -85,7 +85,7 @@ def _look(store: Store, target: ObjectKey, found: _Found) -> None:
 
 
 def _service(store: Store, target: ObjectKey, found: _Found) -> None:
-    service = store.services.get(target.namespace, target.name)
+    service = store.front(target)
     if service is None:
         found.missing.append(f"{target} was not found")
         return
@@ -94,7 +94,7 @@ def _service(store: Store, target: ObjectKey, found: _Found) -> None:
         return
     waypoints = waypoints_of_service(store, service)
     if waypoints.names:
-        found.services.append(Attachment(service.service.key))
+        found.services += [Attachment(each.key) for each in store.served(service)]
         found.told |= waypoints.names
     else:
         found.unbound.append(f"{target} has no waypoint: label it istio.io/use-waypoint")

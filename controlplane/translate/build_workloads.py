@@ -10,7 +10,15 @@ from controlplane.translate.auto_waypoints import AUTO, auto_gateways, is_routed
 from controlplane.translate.built import Built
 from controlplane.translate.canaries import canary_of
 from controlplane.translate.conditions import condition
-from controlplane.translate.facts import NamespaceFacts, PodFacts, ServiceFacts, SliceFacts
+from controlplane.translate.endpoint_ports import ports_at_pod
+from controlplane.translate.entry_status import entry_status
+from controlplane.translate.facts import (
+    NamespaceFacts,
+    PodFacts,
+    Selectable,
+    ServiceFacts,
+    SliceFacts,
+)
 from controlplane.translate.labels import INGRESS_USE_WAYPOINT, SERVICE_NAME
 from controlplane.translate.read_peers import STATIC_STRICT, policy_of
 from controlplane.translate.store import Store
@@ -61,7 +69,7 @@ def build_pod(store: Store, facts: PodFacts, built: Built) -> None:
             waypoint=waypoint.address,
             account_waypoint=waypoint_of_account(store, facts.labels, namespace, account),
             application_tunnel=tunnel,
-            authorization_policies=_policies_of(store, facts),
+            authorization_policies=policies_of(store, facts),
             services=_services_of(store, facts),
         )
     )
@@ -70,31 +78,13 @@ def build_pod(store: Store, facts: PodFacts, built: Built) -> None:
 def _services_of(store: Store, pod: PodFacts) -> dict[str, tuple[Port, ...]]:
     found = {}
     for service in store.services_of(pod):
-        if service.service is not None:
-            found[intern(service.service.key)] = _ports_of(service, pod)
+        for served in store.served(service):
+            found[intern(served.key)] = ports_at_pod(service, pod)
     return found
 
 
-def _ports_of(service: ServiceFacts, pod: PodFacts) -> tuple[Port, ...]:
-    """The service's ports at one pod; one whose name the pod does not have is left out."""
-    if service.fixed_ports is not None:
-        return service.fixed_ports
-    ports = []
-    for port in service.ports:
-        target = port.target
-        if port.target_name:
-            named = (
-                own.number
-                for own in pod.named_ports
-                if (own.name, own.protocol) == (port.target_name, port.protocol)
-            )
-            target = next(named, 0)
-        if target:
-            ports.append(Port(port.number, target))
-    return tuple(ports)
-
-
-def _policies_of(store: Store, pod: PodFacts) -> tuple[str, ...]:
+def policies_of(store: Store, pod: Selectable) -> tuple[str, ...]:
+    """The policies that a workload names: those of its labels, and of its PeerAuthentication."""
     named = {
         policy.authorization.key
         for policy in store.policies_of(pod)
@@ -103,7 +93,7 @@ def _policies_of(store: Store, pod: PodFacts) -> tuple[str, ...]:
     return (*(intern(name) for name in sorted(named)), *_peer_policy_of(store, pod))
 
 
-def _peer_policy_of(store: Store, pod: PodFacts) -> tuple[str, ...]:
+def _peer_policy_of(store: Store, pod: Selectable) -> tuple[str, ...]:
     inherited = store.inherited_mode(pod.key.namespace)
     peer = store.peer_of(pod)
     if peer is not None and (policy := policy_of(peer, inherited)) is not None:
@@ -116,7 +106,7 @@ def _peer_policy_of(store: Store, pod: PodFacts) -> tuple[str, ...]:
 
 
 def build_service(store: Store, facts: ServiceFacts, built: Built) -> None:
-    """The service that a Service is."""
+    """The service that a Service is, or those that a ServiceEntry is."""
     if facts.service is None:
         return
     namespace = store.namespace(facts.key.namespace)
@@ -137,24 +127,41 @@ def build_service(store: Store, facts: ServiceFacts, built: Built) -> None:
     conditions: list[Json] = [canary.condition] if canary.condition is not None else []
     if by_account:
         conditions.append(condition(BY_ACCOUNT, "True", "SeveralAccounts", _BY_ACCOUNT))
-    if conditions:
+    if facts.entry is not None:
+        has_waypoint = waypoint.address is not None and not waypoint.problem
+        status = entry_status(store, facts, conditions, has_waypoint=has_waypoint)
+        built.status = status or None
+    elif conditions:
         built.status = {"conditions": conditions}
     ingress = facts.labels.get(INGRESS_USE_WAYPOINT, namespace.labels.get(INGRESS_USE_WAYPOINT))
-    built.values.append(
+    built.values.extend(
         replace(
-            facts.service,
-            addresses=tuple(NetworkAddress(store.network, ip) for ip in facts.addresses),
+            service,
+            addresses=_addresses(store, facts, service.hostname),
+            canonical=facts.entry is None or store.owner(service.hostname) == facts.key,
             waypoint=waypoint.address,
             weighted_waypoints=canary.waypoints,
             ingress_use_waypoint=waypoint.address is not None and ingress == "true",
             chooses_by_account=by_account,
-            load_balancing=_balancing(facts.service, facts, namespace),
+            load_balancing=_balancing(service, facts, namespace),
         )
+        for service in store.served(facts)
     )
+
+
+def _addresses(store: Store, facts: ServiceFacts, host: str) -> tuple[NetworkAddress, ...]:
+    network = store.network
+    if facts.entry is None:
+        return tuple(NetworkAddress(network, ip) for ip in facts.addresses)
+    if facts.entry.ranges:
+        return tuple(NetworkAddress(network, ip, length) for ip, length in facts.entry.ranges)
+    return tuple(NetworkAddress(network, ip) for ip in store.allocations.of(facts.key, host))
 
 
 def _balancing(service: Service, facts: ServiceFacts, namespace: NamespaceFacts) -> LoadBalancing:
     wanted_here = facts.balancing or namespace.balancing
+    if service.load_balancing.mode is BalanceMode.PASSTHROUGH:
+        return service.load_balancing
     if wanted_here is None or wanted_here.mode is BalanceMode.UNSPECIFIED:
         return service.load_balancing
     return replace(wanted_here, health_policy=service.load_balancing.health_policy)

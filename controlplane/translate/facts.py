@@ -4,9 +4,10 @@ Strings that come again and again are interned: the values of a large mesh share
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from controlplane.translate.entry_facts import EntryFacts, MachineFacts
 from controlplane.translate.route_facts import RoutingFacts
 from mesh.model.address import Ip
 from mesh.model.fields import Part
@@ -87,7 +88,7 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """A service; without a value when it is an ExternalName."""
+    """A Service, without a value when it is an ExternalName; or a ServiceEntry."""
 
     key: ObjectKey
     labels: Mapping[str, str]
@@ -106,6 +107,22 @@ class ServiceFacts:
     problems: tuple[str, ...] = ()
     canary_weight: str = ""
     """As its annotation has it."""
+    entry: EntryFacts | None = None
+    """Of a ServiceEntry: what only that says; then `service` is the one of its first host."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host name that it claims."""
+        if self.service is None:
+            return ()
+        return (self.service.hostname,) if self.entry is None else self.entry.hosts
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """A service for each of its hosts, as far as it alone says it."""
+        if self.service is None or self.entry is None:
+            return () if self.service is None else (self.service,)
+        return tuple(replace(self.service, hostname=host) for host in self.entry.hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +269,12 @@ class IgnoredFacts:
     problems: tuple[str, ...] = ()
 
 
+Selectable = PodFacts | MachineFacts | ServiceFacts
+"""What policies select by labels: of a ServiceEntry, its endpoints."""
+
 Facts = (
     PodFacts
+    | MachineFacts
     | ServiceFacts
     | SliceFacts
     | PolicyFacts

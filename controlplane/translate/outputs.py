@@ -80,6 +80,8 @@ class Outputs:
         self._services = _Table[Service]()
         self._policies = _Table[Authorization]()
         self._configuration = _Table[Told]()
+        self._owners: dict[str, ObjectKey] = {}
+        """Of services: a host may pass from one object to another."""
         self._problems = _Notes[tuple[str, ...]]()
         self._statuses = _Notes[Mapping[str, Json]]()
         self._made = _Notes[tuple[KubernetesObject, ...]]()
@@ -88,8 +90,10 @@ class Outputs:
     def replace(self, key: ObjectKey, built: Built) -> None:
         """Hold what an object becomes in place of what it became before."""
         names = {(type(value), self._put(value)) for value in built.values}
+        self._owners.update({name: key for sort, name in names if sort is Service})
         for sort, name in self._names.pop(key, frozenset()) - names:
-            self._drop(sort, name)
+            if sort is not Service or self._owners.get(name) == key:
+                self._drop(sort, name)
         if names:
             self._names[key] = frozenset(names)
         self._problems.set(key, tuple(built.problems) or None)
@@ -116,6 +120,7 @@ class Outputs:
             self._workloads.drop(name)
         elif sort is Service:
             self._services.drop(name)
+            del self._owners[name]
         elif sort is Told:
             self._configuration.drop(name)
         else:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controlplane.translate.facts import Facts, IgnoredFacts
+from controlplane.translate.read_entries import read_entry
 from controlplane.translate.read_gateways import read_class, read_gateway
+from controlplane.translate.read_machines import read_machine
 from controlplane.translate.read_peers import read_peer
 from controlplane.translate.read_places import read_config_map, read_namespace, read_thing
 from controlplane.translate.read_pods import read_node, read_pod
@@ -21,6 +23,7 @@ from controlplane.translate.settings import Settings
 from mesh.model.kubernetes import KubernetesObject
 
 _ISTIO: Final = "security.istio.io"
+_NETWORKING: Final = "networking.istio.io"
 _GATEWAY: Final = "gateway.networking.k8s.io"
 
 
@@ -45,7 +48,9 @@ _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], 
     (_GATEWAY, "Gateway"): lambda found, _: read_gateway(found),
     (_GATEWAY, "GatewayClass"): lambda found, _: read_class(found),
     **{(_GATEWAY, kind): lambda found, _: read_route(found) for kind in ROUTE_KINDS},
-    ("networking.istio.io", "DestinationRule"): read_traffic,
+    (_NETWORKING, "DestinationRule"): read_traffic,
+    (_NETWORKING, "ServiceEntry"): read_entry,
+    (_NETWORKING, "WorkloadEntry"): read_machine,
     (FILTER_GROUP, "Filter"): lambda found, _: read_program(found),
 }
 """By API group and kind; every version of a group is read alike."""
@@ -53,9 +58,9 @@ _READERS: Final[Mapping[tuple[str, str], Callable[[KubernetesObject, Settings], 
 _NOT_YET: Final = frozenset(
     {
         "BackendTLSPolicy", "EnvoyFilter", "Gateway",
-        "ListenerSet", "ProxyConfig", "ReferenceGrant", "ServiceEntry",
+        "ListenerSet", "ProxyConfig", "ReferenceGrant",
         "Sidecar", "Telemetry", "UDPRoute", "VirtualService", "WasmPlugin",
-        "WorkloadEntry", "WorkloadGroup", "XBackendTrafficPolicy", "XListenerSet",
+        "WorkloadGroup", "XBackendTrafficPolicy", "XListenerSet",
     }
 )  # fmt: skip
 """Kinds of Istio and of the Gateway API that somebody would expect to have an effect."""

@@ -51,19 +51,18 @@ def read_pod(found: KubernetesObject, settings: Settings) -> PodFacts:
         return PodFacts(found.key, found.uid, labels, node, ports, None)
     namespace, name = intern(found.key.namespace), found.key.name
     workload_name = _workload_name(found, labels)
-    is_native = "http" in labels.get(TUNNEL, "").split(",")
-    has_tunnel = is_native or found.annotations.get(REDIRECTION_ANNOTATION) == "enabled"
+    protocol, is_native = tunnel_of(labels, found.annotations)
     workload = Workload(
         uid=f"{settings.cluster_id}//Pod/{namespace}/{name}",
         name=name,
         namespace=namespace,
         addresses=addresses,
-        protocol=TunnelProtocol.HBONE if has_tunnel else TunnelProtocol.NONE,
+        protocol=protocol,
         trust_domain=settings.trust_domain,
         service_account=intern(spec.text("serviceAccountName") or "default"),
         node=node,
-        canonical_name=intern(_canonical_name(labels, workload_name)),
-        canonical_revision=intern(_canonical_revision(labels)),
+        canonical_name=intern(canonical_name(labels, workload_name)),
+        canonical_revision=intern(canonical_revision(labels)),
         workload_type=WorkloadType.POD,
         workload_name=intern(workload_name),
         native_tunnel=is_native,
@@ -111,10 +110,20 @@ def _named_ports(spec: Part) -> tuple[ContainerPort, ...]:
     )
 
 
+def tunnel_of(
+    labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> tuple[TunnelProtocol, bool]:
+    """How something is reached, and whether it ends the tunnel itself."""
+    is_native = "http" in labels.get(TUNNEL, "").split(",")
+    has_tunnel = is_native or annotations.get(REDIRECTION_ANNOTATION) == "enabled"
+    return (TunnelProtocol.HBONE if has_tunnel else TunnelProtocol.NONE), is_native
+
+
 # Names.
 
 
-def _canonical_name(labels: Mapping[str, str], workload_name: str) -> str:
+def canonical_name(labels: Mapping[str, str], workload_name: str) -> str:
+    """Whom telemetry names; Istio's rule."""
     return (
         labels.get("service.istio.io/canonical-name")
         or labels.get("app.kubernetes.io/name")
@@ -123,7 +132,8 @@ def _canonical_name(labels: Mapping[str, str], workload_name: str) -> str:
     )
 
 
-def _canonical_revision(labels: Mapping[str, str]) -> str:
+def canonical_revision(labels: Mapping[str, str]) -> str:
+    """Which revision of it; Istio's rule."""
     return (
         labels.get("service.istio.io/canonical-revision")
         or labels.get("app.kubernetes.io/version")

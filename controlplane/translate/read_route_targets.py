@@ -10,6 +10,7 @@ from controlplane.translate.route_fields import number_at
 from mesh.model.fields import Part
 from mesh.model.kubernetes import ObjectKey
 
+_ENTRY_GROUP, _ENTRY = "networking.istio.io", "ServiceEntry"
 _REF_FIELDS = ("group", "kind", "namespace", "name", "sectionName", "port")
 
 
@@ -48,7 +49,7 @@ def _reference(part: Part, namespace: str, group: str, kind: str) -> Reference:
 
 
 def service_parents(spec: Part, namespace: str) -> tuple[tuple[ParentFacts, ...], tuple[str, ...]]:
-    """The parents of a route that are Services, and what is wrong with others.
+    """The parents of a route that are Services or ServiceEntries, and what is wrong with others.
 
     Raises:
         FieldInvalidError: a field of one has a wrong type.
@@ -56,21 +57,21 @@ def service_parents(spec: Part, namespace: str) -> tuple[tuple[ParentFacts, ...]
     parents, problems = [], []
     for part in spec.parts("parentRefs"):
         group, kind = part.text("group", GATEWAY_GROUP), part.text("kind", "Gateway")
-        if (group, kind) == ("", "Service"):
-            parents.append(_parent(part, namespace))
+        if (group, kind) in (("", "Service"), (_ENTRY_GROUP, _ENTRY)):
+            parents.append(_parent(part, namespace, kind))
         elif kind == "Service":
             mend = f"{group!r} has no Service: write '' for the one of Kubernetes"
             problems.append(f"{part.field('group')}: {mend}")
-        elif (group, kind) == ("networking.istio.io", "ServiceEntry"):
-            problems.append(f"{part.field('kind')}: ServiceEntry is not read yet: name a Service")
+        elif kind == _ENTRY:
+            problems.append(f"{part.field('group')}: {group!r} has no {kind}: write {_ENTRY_GROUP}")
     return tuple(parents), tuple(problems)
 
 
-def _parent(part: Part, namespace: str) -> ParentFacts:
+def _parent(part: Part, namespace: str, kind: str) -> ParentFacts:
     texts = {name: part.text(name) for name in _REF_FIELDS[:-1] if part.has(name)}
     port = number_at(part, "port", 1, 65_535)
     ref: dict[str, str | int] = {**texts}
     if port:
         ref["port"] = port
-    service = ObjectKey("Service", part.text("namespace") or namespace, part.text("name"))
+    service = ObjectKey(kind, part.text("namespace") or namespace, part.text("name"))
     return ParentFacts(ref, service, port, part.text("sectionName"))

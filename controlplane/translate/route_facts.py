@@ -106,7 +106,7 @@ class RuleFacts:
 
 @dataclass(frozen=True, slots=True)
 class ParentFacts:
-    """One of the parents of a route, when it is a Service."""
+    """One of the parents of a route, when it is a Service or a ServiceEntry."""
 
     ref: dict[str, str | int]
     """As it is written."""

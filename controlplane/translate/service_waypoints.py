@@ -28,9 +28,7 @@ def waypoints_of_service(store: Store, service: ServiceFacts) -> ServiceWaypoint
     """The waypoints of a service, by its labels, its endpoints' account or its namespace."""
     key = service.key
     if is_a_waypoints(store, service.labels, "service"):
-        return ServiceWaypoints(
-            reason="NoWaypoint", message=f"Service {key.namespace}/{key.name} is a waypoint's own"
-        )
+        return ServiceWaypoints(reason="NoWaypoint", message=f"{key} is a waypoint's own")
     account = account_of(store, service)
     asked, _ = asked_of(
         store,
@@ -41,7 +39,7 @@ def waypoints_of_service(store: Store, service: ServiceFacts) -> ServiceWaypoint
         is_routed=is_routed(store, service),
     )
     if asked is None:
-        mend = f"Service {key.namespace}/{key.name} has no waypoint: label it istio.io/use-waypoint"
+        mend = f"{key} has no waypoint: label it istio.io/use-waypoint"
         return ServiceWaypoints(reason="NoWaypoint", message=f"{mend}; the route has no effect")
     found = refusal(store, asked, store.namespace(key.namespace), "service")
     canary = canary_gateway(store, service)
@@ -56,7 +54,7 @@ def waypoints_of_route(store: Store, route: RouteFacts) -> frozenset[str]:
     """`namespace/name` of every waypoint that a route is for by its parents."""
     names: set[str] = set()
     for parent in route.parents:
-        service = store.services.get(parent.service.namespace, parent.service.name)
+        service = store.front(parent.service)
         if service is not None:
             names |= waypoints_of_service(store, service).names
     return frozenset(names)

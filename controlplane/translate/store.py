@@ -1,8 +1,10 @@
 """Every object's facts, and the indexes that answer what one has to do with another."""
 
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from controlplane.translate.allocate import Allocations
+from controlplane.translate.entry_facts import MachineFacts
 from controlplane.translate.facts import (
     ClassFacts,
     Facts,
@@ -13,22 +15,26 @@ from controlplane.translate.facts import (
     PeerFacts,
     PodFacts,
     PolicyFacts,
+    Selectable,
     ServiceFacts,
     SliceFacts,
     ThingFacts,
 )
+from controlplane.translate.hosts import Hosts
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, SelectorIndex
 from controlplane.translate.route_facts import ProgramFacts, RouteFacts, RoutingFacts, TrafficFacts
 from controlplane.translate.route_store import RouteStore, discard
 from controlplane.translate.settings import Settings
 from controlplane.translate.targeted_facts import TargetedFacts
 from mesh.model.kubernetes import ObjectKey
+from mesh.model.workload import Service
 from mesh.policy.peer_authentication import Mode, PeerAuthentication, inherited_mode, oldest
 
 FactsT = TypeVar(
     "FactsT",
     ClassFacts,
     GatewayFacts,
+    MachineFacts,
     NamespaceFacts,
     NodeFacts,
     PeerFacts,
@@ -41,12 +47,16 @@ ItemT = TypeVar("ItemT")
 Place = (
     NamespaceFacts
     | NodeFacts
+    | MachineFacts
     | GatewayFacts
     | ClassFacts
     | ThingFacts
     | RoutingFacts
     | IgnoredFacts
 )
+
+
+SERVICE_ENTRY: Final = "ServiceEntry"
 
 
 class Shelf(Generic[FactsT]):
@@ -108,6 +118,12 @@ class Store:
         self.pods = Shelf[PodFacts]()
         self.policies = Shelf[PolicyFacts]()
         self.services = Shelf[ServiceFacts]()
+        self.entries = Shelf[ServiceFacts]()
+        """ServiceEntries."""
+        self.machines = Shelf[MachineFacts]()
+        """WorkloadEntries."""
+        self.hosts = Hosts()
+        self.allocations = Allocations()
         self.slices = Shelf[SliceFacts]()
         self.things: dict[ObjectKey, ThingFacts] = {}
         self.routing = RouteStore()
@@ -133,9 +149,8 @@ class Store:
             case PodFacts(key=key, node=node):
                 self.pods.put(facts)
                 self._pods_of_node.setdefault(node, set()).add(key)
-            case ServiceFacts(key=key, selector=selector):
-                self.services.put(facts)
-                self._services_by_selector.at(key.namespace).put(key.name, selector, facts)
+            case ServiceFacts():
+                self._put_service(facts)
             case SliceFacts(key=key):
                 self.slices.put(facts)
                 for pod in facts.pods:
@@ -159,6 +174,8 @@ class Store:
                 self.namespaces.put(facts)
             case NodeFacts():
                 self.nodes.put(facts)
+            case MachineFacts():
+                self.machines.put(facts)
             case GatewayFacts():
                 self.gateways.put(facts)
             case ClassFacts():
@@ -175,9 +192,8 @@ class Store:
             case PodFacts(key=key, node=node):
                 self.pods.drop(key)
                 discard(self._pods_of_node, node, key)
-            case ServiceFacts(key=key, selector=selector):
-                self.services.drop(key)
-                self._services_by_selector.at(key.namespace).remove(key.name, selector)
+            case ServiceFacts():
+                self._drop_service(facts)
             case SliceFacts(key=key):
                 self.slices.drop(key)
                 for pod in facts.pods:
@@ -202,6 +218,8 @@ class Store:
                 self.namespaces.drop(key)
             case NodeFacts(key=key):
                 self.nodes.drop(key)
+            case MachineFacts(key=key):
+                self.machines.drop(key)
             case GatewayFacts(key=key):
                 self.gateways.drop(key)
             case ClassFacts(key=key):
@@ -213,7 +231,60 @@ class Store:
             case IgnoredFacts():
                 pass
 
+    def _put_service(self, facts: ServiceFacts) -> None:
+        selecting = self._services_by_selector.at(facts.key.namespace)
+        selecting.put(_label(facts), facts.selector, facts)
+        self._shelf(facts).put(facts)
+        if facts.entry is not None:
+            self.hosts.put(facts)
+            self.allocations.put(facts)
+
+    def _drop_service(self, facts: ServiceFacts) -> None:
+        selecting = self._services_by_selector.at(facts.key.namespace)
+        selecting.remove(_label(facts), facts.selector)
+        self._shelf(facts).drop(facts.key)
+        if facts.entry is not None:
+            self.hosts.drop(facts)
+            self.allocations.drop(facts)
+
+    def _shelf(self, facts: ServiceFacts) -> Shelf[ServiceFacts]:
+        return self.services if facts.entry is None else self.entries
+
     # Asking.
+
+    def front(self, key: ObjectKey) -> ServiceFacts | None:
+        """A Service or a ServiceEntry."""
+        shelf = self.entries if key.kind == SERVICE_ENTRY else self.services
+        return shelf.get(key.namespace, key.name)
+
+    def served(self, facts: ServiceFacts) -> Iterator[Service]:
+        """The services that a Service or a ServiceEntry is: those of hosts that it has."""
+        namespace = facts.key.namespace
+        for service in facts.services:
+            if facts.entry is None or self.owner(service.hostname, namespace) == facts.key:
+                yield service
+
+    def owner(self, host: str, namespace: str = "") -> ObjectKey | None:
+        """Who has a host, in a namespace or (a namespace is not given) of all."""
+        suffix = f".svc.{self.settings.cluster_domain}"
+        name, _, place = host.removesuffix(suffix).partition(".")
+        if host.endswith(suffix) and namespace in ("", place):
+            service = self.services.get(place, name)
+            if service is not None and service.service is not None:
+                return service.key
+        entry = self.hosts.first(host, namespace)
+        return entry.key if entry is not None else None
+
+    def selectable(self, namespace: str | None = None) -> Iterator[Selectable]:
+        """What policies can select, in a namespace or (None) everywhere."""
+        if namespace is None:
+            yield from self.pods.all()
+            yield from self.machines.all()
+            yield from self.entries.all()
+        else:
+            yield from self.pods.of(namespace)
+            yield from self.machines.of(namespace)
+            yield from self.entries.of(namespace)
 
     def namespace(self, name: str) -> NamespaceFacts:
         """A namespace; one without labels when there is no object for it."""
@@ -227,22 +298,24 @@ class Store:
             return self.settings.network
         return self.namespace(self.settings.root_namespace).labels.get(NETWORK, "")
 
-    def services_of(self, pod: PodFacts) -> Iterator[ServiceFacts]:
+    def services_of(self, pod: PodFacts | MachineFacts) -> Iterator[ServiceFacts]:
         """Services that select a pod, or to which a slice that names it belongs; some twice."""
         namespace = pod.key.namespace
         yield from self._services_by_selector.at(namespace).selecting(pod.labels)
+        if isinstance(pod, MachineFacts):
+            return
         for found in self._slices_of_pod.get((namespace, pod.key.name), {}).values():
             service = self.services.get(found.key.namespace, found.service)
             # Without the uid it may be a namesake that is gone.
             if service is not None and pod.uid and found.pods[namespace, pod.key.name] == pod.uid:
                 yield service
 
-    def policies_of(self, pod: PodFacts) -> Iterator[PolicyFacts]:
+    def policies_of(self, pod: Selectable) -> Iterator[PolicyFacts]:
         """Policies that select a pod by its labels."""
         for namespace in {pod.key.namespace, self.settings.root_namespace}:
             yield from self._policies_by_selector.at(namespace).selecting(pod.labels)
 
-    def peer_of(self, pod: PodFacts) -> PeerAuthentication | None:
+    def peer_of(self, pod: Selectable) -> PeerAuthentication | None:
         """The PeerAuthentication that selects a pod by its labels; of several, the oldest."""
         namespace = pod.key.namespace
         if namespace == self.settings.root_namespace:
@@ -273,3 +346,8 @@ class Store:
     def slices_of_service(self, namespace: str, name: str) -> Iterable[ObjectKey]:
         """Slices that belong to a service."""
         return self._slices_of_service.get((namespace, name), ())
+
+
+def _label(facts: ServiceFacts) -> str:
+    """A name for an index that holds Services and ServiceEntries."""
+    return facts.key.name if facts.entry is None else f"{SERVICE_ENTRY}/{facts.key.name}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from controlplane.translate.accounts import has_account_gateways
 from controlplane.translate.auto_waypoints import AUTO
 from controlplane.translate.build import CLASSES, STATIC
+from controlplane.translate.entry_facts import MachineFacts
 from controlplane.translate.facts import (
     ClassFacts,
     Facts,
@@ -14,13 +15,14 @@ from controlplane.translate.facts import (
     PeerFacts,
     PodFacts,
     PolicyFacts,
+    Selectable,
     ServiceFacts,
     SliceFacts,
     ThingFacts,
 )
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, selects
 from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
-from controlplane.translate.store import Store
+from controlplane.translate.store import SERVICE_ENTRY, Store
 from controlplane.translate.targeted_facts import TargetedFacts
 from controlplane.translate.touched_routes import named, of_routing
 from controlplane.translate.waypoints import wanted, wanted_by
@@ -37,13 +39,13 @@ def touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[Obje
     """
     for key in _touched(store, old, new):
         yield key
-        if key.kind == "Service":  # its waypoint may be another one
+        if key.kind in ("Service", SERVICE_ENTRY):  # its waypoint may be another one
             yield from named(store, key)
 
 
 def _touched(store: Store, old: Facts | None, new: Facts | None) -> Iterator[ObjectKey]:
     match new or old:
-        case PodFacts(key=key):
+        case PodFacts(key=key) | MachineFacts(key=key):
             yield key
             yield from _of_pod(store, key, old, new)
         case ServiceFacts(key=key):
@@ -75,7 +77,7 @@ def _selectors(
 
 
 def _selected(
-    pods: Iterable[PodFacts], selectors: Iterable[Mapping[str, str]]
+    pods: Iterable[Selectable], selectors: Iterable[Mapping[str, str]]
 ) -> Iterator[ObjectKey]:
     used = [selector for selector in selectors if selector]
     for pod in pods if used else ():
@@ -89,7 +91,7 @@ def _of_pod(
     """A waypoint's pods say whether it is ready; accounts of endpoints, which waypoint it is."""
     counts = has_account_gateways(store, key.namespace)
     for pod in (old, new):
-        if not isinstance(pod, PodFacts):
+        if not isinstance(pod, PodFacts | MachineFacts):
             continue
         if GATEWAY_NAME in pod.labels:
             yield ObjectKey("Gateway", key.namespace, pod.labels[GATEWAY_NAME])
@@ -106,11 +108,39 @@ def _services_of_slices(store: Store, *several: Facts | None) -> Iterator[Object
 def _of_service(
     store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
 ) -> Iterator[ObjectKey]:
-    yield from _selected(store.pods.of(key.namespace), _selectors(old, new))
+    yield from _selected(_carriers(store, key.namespace), _selectors(old, new))
+    yield from _of_hosts(store, key, old, new)
+    if key.kind == SERVICE_ENTRY:
+        return
     for found in store.slices_of_service(key.namespace, key.name):
         yield found
         yield from _of_slice(store.slices.get(found.namespace, found.name), None)
     yield from (gateway.key for gateway in store.gateways.all() if _may_be_of(gateway, key))
+
+
+def _of_hosts(
+    store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
+) -> Iterator[ObjectKey]:
+    """Others who claim the same hosts, and who carries these."""
+    if (old is not None) == (new is not None) and _claims(old) == _claims(new):
+        return
+    for host in {*_claims(old), *_claims(new)}:
+        for other in store.hosts.claiming(host):
+            if other.key != key:
+                yield other.key
+                yield from named(store, other.key)
+                carriers = _carriers(store, other.key.namespace)
+                yield from _selected(carriers, _selectors(other))
+
+
+def _claims(facts: Facts | None) -> tuple[str, ...]:
+    return facts.hosts if isinstance(facts, ServiceFacts) else ()
+
+
+def _carriers(store: Store, namespace: str) -> Iterator[PodFacts | MachineFacts]:
+    """Who can serve the services of a namespace."""
+    yield from store.pods.of(namespace)
+    yield from store.machines.of(namespace)
 
 
 def _may_be_of(gateway: GatewayFacts, service: ObjectKey) -> bool:
@@ -132,7 +162,7 @@ def _of_policy(
 ) -> Iterator[ObjectKey]:
     if _naming(old) == _naming(new):
         return  # whoever names it goes on naming it
-    yield from _selected(_pods_under(store, key.namespace), _selectors(old, new))
+    yield from _selected(_under(store, key.namespace), _selectors(old, new))
 
 
 def _naming(facts: Facts | None) -> Mapping[str, str] | None:
@@ -145,9 +175,9 @@ def _of_peer(
     store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
 ) -> Iterator[ObjectKey]:
     if all(_selectors(old, new)):
-        yield from _selected(store.pods.of(key.namespace), _selectors(old, new))
+        yield from _selected(store.selectable(key.namespace), _selectors(old, new))
         return
-    yield from (pod.key for pod in _pods_under(store, key.namespace))
+    yield from (each.key for each in _under(store, key.namespace))
     peers = store.peers.all() if _is_root(store, key.namespace) else store.peers.of(key.namespace)
     yield from (peer.key for peer in peers)
 
@@ -156,9 +186,9 @@ def _is_root(store: Store, namespace: str) -> bool:
     return namespace == store.settings.root_namespace
 
 
-def _pods_under(store: Store, namespace: str) -> Iterable[PodFacts]:
-    """Pods that a policy of this namespace may concern."""
-    return store.pods.all() if _is_root(store, namespace) else store.pods.of(namespace)
+def _under(store: Store, namespace: str) -> Iterator[Selectable]:
+    """What a policy of this namespace may concern."""
+    return store.selectable(None if _is_root(store, namespace) else namespace)
 
 
 # Places.
@@ -196,6 +226,9 @@ def _of_changed_gateway(
     yield from store.routing.naming(key)
     if key.name == AUTO and store.settings.auto_waypoint:
         yield from (service.key for service in store.services.of(key.namespace))
+        yield from (entry.key for entry in store.entries.of(key.namespace))
+    if _leads_to(old) or _leads_to(new):
+        yield from _outside(store)
     for class_name in {_class_of(old), _class_of(new)}:
         yield from store.routing.naming(ObjectKey("GatewayClass", "", class_name))
     if _for_account(old) or _for_account(new):
@@ -231,14 +264,20 @@ def _for_account(facts: Facts | None) -> str:
 
 
 def _around(store: Store, namespace: str) -> Iterator[ObjectKey]:
-    yield from (pod.key for pod in store.pods.of(namespace))
+    yield from (each.key for each in store.selectable(namespace))
     yield from (service.key for service in store.services.of(namespace))
 
 
 def _everything(store: Store) -> Iterator[ObjectKey]:
-    yield from (pod.key for pod in store.pods.all())
+    yield from (each.key for each in store.selectable())
     yield from (service.key for service in store.services.all())
     yield from (found.key for found in store.slices.all())
+
+
+def _outside(store: Store) -> Iterator[ObjectKey]:
+    """What may be in another network."""
+    yield from (machine.key for machine in store.machines.all())
+    yield from (entry.key for entry in store.entries.all())
 
 
 def _of_gateway(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
@@ -252,7 +291,19 @@ def _of_gateway(store: Store, key: ObjectKey) -> Iterator[ObjectKey]:
         own = pod.key.namespace == key.namespace and pod.labels.get(GATEWAY_NAME) == key.name
         if own or asked == gateway:
             yield pod.key
-    for service in store.services.all():
-        asked, _ = wanted_by(store, service.labels, service.key.namespace)
+    for asking, labels in _asking(store):
+        asked, _ = wanted_by(store, labels, asking.namespace)
         if asked == gateway:
-            yield service.key
+            yield asking
+
+
+def _asking(store: Store) -> Iterator[tuple[ObjectKey, Mapping[str, str]]]:
+    """Who beside pods and namespaces can ask for a waypoint, with the labels that do."""
+    for service in store.services.all():
+        yield service.key, service.labels
+    for machine in store.machines.all():
+        yield machine.key, machine.labels
+    for entry in store.entries.all():
+        yield entry.key, entry.labels
+        for place in entry.entry.places if entry.entry is not None else ():
+            yield entry.key, place.labels

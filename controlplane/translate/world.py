@@ -62,8 +62,9 @@ class Translator:
     def _to_build(self, changed: list[ObjectKey], moved: list[Move]) -> set[ObjectKey]:
         if self._is_new or len(changed) * BULK > len(self._objects):
             self._is_new = False
+            self._store.allocations.settle()
             return {*changed, *self._objects, STATIC, CLASSES}
-        to_build = set(changed)
+        to_build = {*changed, *self._store.allocations.settle()}
         for old, new in moved:
             to_build.update(touched(self._store, old, new))
         return to_build

@@ -17,7 +17,6 @@ from mesh.runtime.manifests import parse
 from mesh.wire.workload_api import address_from_bytes, authorization_from_bytes
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "istiod"
-LATER = ("ServiceEntry", "WorkloadEntry")
 
 
 @dataclass(frozen=True)
@@ -38,23 +37,16 @@ def recorded(name: str) -> Path:
 
 
 def world(name: str) -> World:
-    """One recorded world, without what comes of kinds that are not read yet."""
+    """One recorded world."""
     folder = recorded(name)
     found, problems = parse((folder / "input.yaml").read_text(), name)
     assert problems == []
     resources = json.loads((folder / "expected.json").read_text())["resources"]
-    hosts = {
-        f"{one.key.namespace}/{host}"
-        for one in found
-        if one.key.kind == "ServiceEntry"
-        for host in one.at("spec").texts("hosts")
-    }
     sent: dict[str, Workload | Service | Authorization] = {}
     for resource in resources.get("Address", []):
         key = resource["name"]
-        if "/networking.istio.io/" not in key and key not in hosts:
-            sent[f"Address {key}"] = address_from_bytes(base64.b64decode(resource["bytes"]))
+        sent[f"Address {key}"] = address_from_bytes(base64.b64decode(resource["bytes"]))
     for resource in resources.get("Authorization", []):
         octets = base64.b64decode(resource["bytes"])
         sent[f"Authorization {resource['name']}"] = authorization_from_bytes(octets)
-    return World({one.key: one for one in found if one.key.kind not in LATER}, sent)
+    return World({one.key: one for one in found}, sent)

@@ -10,7 +10,7 @@ from mesh.model.fields import Json
 from tests.controlplane.translate.recordings import FOLDER, recorded, world
 from tests.controlplane.translate.routing import translated
 
-KINDS = ("AuthorizationPolicy", "Service")
+KINDS = ("AuthorizationPolicy", "Service", "ServiceEntry", "WorkloadEntry")
 WORLDS = sorted(file.parent.name for file in FOLDER.glob("*/expected.json"))
 
 Said = dict[str, list[tuple[Json, Json, Json]]]
@@ -31,7 +31,7 @@ def said(conditions: Json) -> list[tuple[Json, Json, Json]]:
 def recorded_statuses(name: str) -> Said:
     statuses = json.loads((recorded(name) / "expected.json").read_text())["statuses"]
     return {
-        key: said(status["conditions"])
+        key: said(status.get("conditions", []))
         for key, status in statuses.items()
         if key.partition(" ")[0] in KINDS
     }
@@ -41,11 +41,22 @@ def recorded_statuses(name: str) -> Said:
 def test_conditions_are_those_of_the_recordings(name: str) -> None:
     translation = Translator(Settings()).update(world(name).objects)
     ours = {
-        str(key): said(status["conditions"])
+        str(key): said(status.get("conditions", []))
         for key, status in translation.statuses.items()
         if key.kind in KINDS
     }
     assert ours == recorded_statuses(name)
+
+
+@pytest.mark.parametrize("name", ["service-entry-dns", "service-entry-selector"])
+def test_entries_are_given_the_addresses_of_the_recordings(name: str) -> None:
+    recorded_ones = json.loads((recorded(name) / "expected.json").read_text())["statuses"]
+    given = {
+        str(key): status["addresses"]
+        for key, status in Translator(Settings()).update(world(name).objects).statuses.items()
+        if "addresses" in status
+    }
+    assert given == {key: status["addresses"] for key, status in recorded_ones.items()}
 
 
 def policy(spec: str, name: str = "p", kind: str = "AuthorizationPolicy") -> str:

@@ -152,7 +152,7 @@ def _node(number: int) -> KubernetesObject:
         (
             [{"group": "networking.istio.io", "kind": "ServiceEntry", "name": "x"}],
             "TargetNotFound",
-            "ServiceEntry is not read yet",
+            "ServiceEntry shop/x was not found",
         ),
         (
             [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "x"}],

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from controlplane.translate.read import read
 from controlplane.translate.settings import Settings
 from controlplane.translate.translation import Changed, Translation
 from controlplane.translate.world import Translator
-from mesh.model.fields import Json
+from mesh.model.fields import FieldInvalidError, Json
 from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.runtime.manifests import parse
 from tests.controlplane.translate.recordings import world
@@ -203,6 +204,61 @@ apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: whole, namespace: shop}
 spec: {mtls: {mode: UNSET}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: web, namespace: shop, labels: {app: web, istio.io/use-waypoint: light}}
+spec: {address: 172.20.0.5, serviceAccount: other, ports: {web: 8090, tcp: 8091}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: far, namespace: shop, labels: {app: web}}
+spec: {network: home}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec:
+  hosts: [rows.example.com, more.example.com]
+  resolution: STATIC
+  ports: [{name: tcp, number: 5432, protocol: TCP}]
+  endpoints: [{address: 172.20.0.6}, {network: home, labels: {istio.io/use-waypoint: light}}]
+status:
+  addresses:
+  - {host: rows.example.com, value: 240.240.0.1}
+  - {host: more.example.com, value: 240.240.0.2}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: selecting, namespace: shop, creationTimestamp: "2026-01-02T00:00:00Z"}
+spec:
+  hosts: [rows.example.com, web.shop.svc.cluster.local, "*.wild.example.com"]
+  resolution: STATIC
+  workloadSelector: {labels: {app: web}}
+  ports: [{name: web, number: 80, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: abroad, namespace: yard, labels: {app: web}}
+spec:
+  hosts: [rows.example.com]
+  addresses: [172.20.1.0/24]
+  resolution: DNS
+  ports: [{number: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: outside, namespace: shop}
+spec:
+  parentRefs: [{group: networking.istio.io, kind: ServiceEntry, name: outside}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: outside, namespace: shop}
+spec:
+  targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: outside}]
+  rules: [{to: [{operation: {methods: [GET]}}]}]
 """
 
 
@@ -241,8 +297,17 @@ PATCHES: list[dict[str, Json]] = [
     {"metadata": {"labels": {"app": "other", "topology.istio.io/network": "elsewhere"}}},
     {"spec": {"selector": None, "mtls": {"mode": "PERMISSIVE"}, "action": "AUDIT"}},
     {"spec": {"ports": [{"name": "http", "port": 81}], "rules": [{"filters": [{"type": "?"}]}]}},
+    {"spec": {"network": "home", "hosts": ["more.example.com"], "resolution": "NONE"}},
     {"spec": {"python": "x = 1", "host": "web", "parentRefs": []}, "data": {"filter.py": "y = 2"}},
 ]
+
+
+def makes_sense(one: KubernetesObject) -> bool:
+    try:
+        read(one, USUAL)
+    except FieldInvalidError:
+        return False
+    return True
 
 
 def steps(objects: Objects) -> list[tuple[str, Objects]]:
@@ -251,12 +316,25 @@ def steps(objects: Objects) -> list[tuple[str, Objects]]:
     for key in objects:
         found.append((f"{key} is gone", without(objects, key)))
         for number, patch in enumerate(PATCHES):
+            if key.kind.endswith("Entry") and not makes_sense(objects[key].patched(patch)):
+                continue  # what it said before counts
             found.append((f"{key} with patch {number}", patched(objects, key, patch)))
         found.append((f"{key} is back", objects))
     return found
 
 
 USUAL = Settings()
+
+
+def settled(objects: Objects) -> Objects:
+    """With the addresses that entries have been given: these stay whatever happens to others."""
+    statuses = Translator(USUAL).update(objects).statuses
+    given = {key: s["addresses"] for key, s in statuses.items() if key.kind == "ServiceEntry"
+             and "addresses" in s}  # fmt: skip
+    return {
+        key: one.patched({"status": {"addresses": given[key]}}) if key in given else one
+        for key, one in objects.items()
+    }
 
 
 def check(objects: Objects, settings: Settings = USUAL) -> None:
@@ -290,17 +368,17 @@ def difference(before: Translation, after: Translation) -> Changed:
 
 @pytest.mark.slow
 def test_an_update_is_the_same_as_a_translation_from_nothing() -> None:
-    check(everything())
+    check(settled(everything()))
 
 
 @pytest.mark.slow
 def test_so_it_is_where_waypoints_are_made_unasked() -> None:
     shop = ObjectKey("Namespace", "", "shop")
-    objects = patched(everything(), shop, {"metadata": {"labels": None}})
+    objects = patched(settled(everything()), shop, {"metadata": {"labels": None}})
     check(objects, Settings(auto_waypoint=True))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORLDS)
 def test_an_update_of_a_recorded_world_is_the_same_too(name: str) -> None:
-    check(world(name).objects)
+    check(settled(world(name).objects))

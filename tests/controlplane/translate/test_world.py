@@ -131,7 +131,7 @@ UNKNOWN = "is unknown and has no effect: check the spelling"
 @pytest.mark.parametrize(
     ("version", "kind", "sentence"),
     [
-        ("networking.istio.io/v1", "ServiceEntry", NOT_YET),
+        ("networking.istio.io/v1", "WorkloadGroup", NOT_YET),
         ("networking.istio.io/v1", "Gateway", NOT_YET),
         ("gateway.networking.k8s.io/v1", "UDPRoute", NOT_YET),
         ("v1", "Sevrice", f"v1 Sevrice {UNKNOWN}"),
