@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mesh.model.address import Ip
@@ -80,6 +80,10 @@ class RequestVerdict:
     """AUDIT policies that matched."""
     dry_run: tuple[str, ...] = ()
     """Policies that are only tried out, and matched."""
+    claims: Mapping[str, Claim] | None = field(default=None, compare=False)
+    """Of the request's valid token, as it was judged by them."""
+    said: tuple[tuple[bytes, bytes], ...] = field(default=(), compare=False)
+    """Fields that the request has got for its token."""
 
 
 def judge_request(policies: Iterable[RequestPolicy], facts: RequestFacts) -> RequestVerdict:
@@ -110,6 +114,7 @@ def judge_request(policies: Iterable[RequestPolicy], facts: RequestFacts) -> Req
             ask=_providers(matches[RequestAction.CUSTOM]),
             audited=audited,
             dry_run=tuple(tried),
+            claims=facts.claims,
         )
 
     for policy, rule in (*matches[RequestAction.DENY], *matches[RequestAction.CUSTOM]):

@@ -279,18 +279,34 @@ def _cookies(head: RequestHead, name: str) -> list[str]:
     return found
 
 
+def said(rules: Iterable[TokenRule], head: RequestHead) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields that `check_tokens` has written."""
+    written = _written(rules)
+    return tuple(pair for pair in head.fields if pair[0] in written) if written else ()
+
+
+def say(rules: Iterable[TokenRule], told: Iterable[tuple[bytes, bytes]], head: RequestHead) -> None:
+    """Put these fields in place of all that could pass for them."""
+    written = _written(rules)
+    if written:
+        # Many servers take `_` for `-` in names.
+        alike = {name.replace(b"_", b"-") for name in written}
+        kept = [pair for pair in head.fields if pair[0].replace(b"_", b"-") not in alike]
+        head.fields[:] = [*kept, *told]
+
+
+def _written(rules: Iterable[TokenRule]) -> frozenset[bytes]:
+    names = [name for rule in rules for name, _ in rule.claim_headers]
+    names += [rule.payload_header for rule in rules if rule.payload_header]
+    return frozenset(name.encode() for name in names)
+
+
 def _tell(
     rules: tuple[TokenRule, ...],
     used: list[tuple[TokenRule, TokenPlace, Mapping[str, Claim]]],
     head: RequestHead,
 ) -> None:
-    written = {name.encode() for rule in rules for name, _ in rule.claim_headers}
-    written |= {rule.payload_header.encode() for rule in rules if rule.payload_header}
-    if written:
-        # Many servers take `_` for `-` in names: such a field would pass for the token's word.
-        alike = {name.replace(b"_", b"-") for name in written}
-        kept = [pair for pair in head.fields if pair[0].replace(b"_", b"-") not in alike]
-        head.fields[:] = kept
+    say(rules, (), head)
     for rule, place, claims in used:
         if not rule.forwards:
             _take_away(place, head)

@@ -78,13 +78,20 @@ class Judge(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def judge(self, caller: Caller, called: Called, head: RequestHead) -> RequestVerdict:
+    def judge(
+        self,
+        caller: Caller,
+        called: Called,
+        head: RequestHead,
+        known: RequestVerdict | None = None,
+    ) -> RequestVerdict:
         """Decide about a request; it passes once those have agreed who are to be asked.
 
         Args:
             caller: who calls.
             called: what.
             head: the request's, which may be changed.
+            known: of the same request, before a route has rewritten it: its token holds.
 
         Raises:
             DeniedError: it may not pass, for a reason that is no policy's.

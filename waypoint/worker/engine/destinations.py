@@ -6,7 +6,7 @@ from typing import Final
 
 from mesh.model.address import SocketAddress, format_ip
 from mesh.model.routes import ServiceTraffic
-from mesh.model.workload import AppProtocol, Workload
+from mesh.model.workload import AppProtocol, Service, Workload
 from mesh.routing.balance import Endpoint, Purpose, shortlist
 from mesh.routing.waypoint import spoken_by
 from mesh.state.changes import Changes
@@ -42,6 +42,10 @@ class Destinations:
         """A service's port; there may be no endpoints, and no such service."""
         found = self._held.get((service, port))
         return self._make(service, port, self._find_service) if found is None else found
+
+    def service(self, key: str) -> Service | None:
+        """What the state says of a service at this moment."""
+        return self._world.service(key)
 
     def of_workload(self, uid: str, port: int) -> Destination:
         """A workload's own port."""

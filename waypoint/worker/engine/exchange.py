@@ -7,8 +7,9 @@
 
 from collections.abc import Callable
 
-from mesh.errors import MeshError
-from mesh.model.routes import ExternalAuth
+from mesh.errors import DeniedError, MeshError
+from mesh.model.routes import ExternalAuth, Mirror
+from mesh.observe import request_metrics
 from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.entries import Matched
 from mesh.routing.http.paths import normalise_path
@@ -17,7 +18,7 @@ from mesh.runtime.http.stream import Loss, RequestUser, ServerStream
 from mesh.wire.http.messages import Fields, RequestHead
 from mesh.wire.http1.errors import Http1Error
 from waypoint.filters.messages import Hook
-from waypoint.worker.engine import heads, record, spans
+from waypoint.worker.engine import heads, onward, record, spans
 from waypoint.worker.engine.answering import Answering
 from waypoint.worker.engine.authorizing import Questions
 from waypoint.worker.engine.body import Body
@@ -126,6 +127,7 @@ class Exchange(Answering, RequestUser, Live):
         self.matched, self.rule = matched, matched.rule
         auth = matched.rule.filters.external_auth
         if auth is not None and not is_answered_at_once(matched.rule.filters, self.head):
+            onward.judge_question(self.peer, matched.route, auth, self.head)
             self._ask((auth,), self._steer)
         else:
             self._steer()
@@ -144,7 +146,18 @@ class Exchange(Answering, RequestUser, Live):
         if limit:
             self.limit_s = limit if self.limit_s is None else min(limit, self.limit_s)
         self.preferred = steered.preferred
-        if steered.extensions:
+        to = steered.destination
+        if to is not None and context.judge is not None:
+            verdict = onward.judge_there(self.peer, matched.route, to.key, self.head, self.verdict)
+            if verdict.ask:
+                self._ask(verdict.ask, self._go_on)
+                return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._questions = None
+        steered, matched = self.steered, self.matched
+        if steered is not None and steered.extensions and matched is not None:
             self._filter(tuple(steered.extensions), matched)
         else:
             self._forward()
@@ -175,8 +188,19 @@ class Exchange(Answering, RequestUser, Live):
         if steered is None or steered.destination is None:
             return
         for mirror in steered.mirrors:
-            self.mirrors.append(MirrorCopy.begin(context, mirror, self.head, self.content))
+            if self._may_copy(mirror):
+                self.mirrors.append(MirrorCopy.begin(context, mirror, self.head, self.content))
         self.send(steered.destination, self.began)
+
+    def _may_copy(self, mirror: Mirror) -> bool:
+        matched = self.matched
+        try:
+            if matched is not None:
+                onward.judge_copy(self.peer, matched.route, mirror, self.head)
+        except DeniedError:
+            self.context.metrics.note(request_metrics.MIRROR_DROPPED, mirror.service)
+            return False
+        return True
 
     # What the client says.
 

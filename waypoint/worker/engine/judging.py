@@ -29,7 +29,7 @@ from mesh.routing.http.paths import spellings
 from mesh.wire.http.messages import RequestHead
 from waypoint.worker.engine.context import Called, Caller, Judge
 from waypoint.worker.engine.keys import KeyRing
-from waypoint.worker.tokens import RequestTokenSignatureError, check_tokens
+from waypoint.worker.tokens import RequestTokenSignatureError, check_tokens, said, say
 
 Policy = RequestPolicy | TokenPolicy
 PASSES: Final = RequestVerdict(allowed=True, code=NO_POLICY)
@@ -105,8 +105,20 @@ class PolicyJudge(Judge):
 
     # Judging.
 
-    def judge(self, caller: Caller, called: Called, head: RequestHead) -> RequestVerdict:
+    def judge(
+        self,
+        caller: Caller,
+        called: Called,
+        head: RequestHead,
+        known: RequestVerdict | None = None,
+    ) -> RequestVerdict:
         """Decide about a request; its head loses tokens, and gets what rules say of them.
+
+        Args:
+            caller: who calls.
+            called: what.
+            head: the request's.
+            known: of the same request, before a route has rewritten it: its token holds.
 
         Raises:
             RequestTokenError: a token is not good.
@@ -117,11 +129,15 @@ class PolicyJudge(Judge):
         for each in tokens:
             if each.problem:
                 return RequestVerdict(allowed=False, code=UNENFORCEABLE, policy=each.key)
-        claims = None
-        if tokens:
-            claims = self._claims(tuple(rule for each in tokens for rule in each.rules), head)
+        claims = None if known is None else known.claims
+        rules = tuple(rule for each in tokens for rule in each.rules)
+        if rules and known is None:
+            claims = self._claims(rules, head)
+        elif known is not None:
+            say(rules, known.said, head)
+        told = said(rules, head)
         if not policies:
-            return PASSES
+            return replace(PASSES, claims=claims, said=told) if told else PASSES
         path = head.target.partition(b"?")[0]
         facts = RequestFacts(
             peer=caller.identity,
@@ -136,7 +152,8 @@ class PolicyJudge(Judge):
             fields=head.fields,
             claims=claims,
         )
-        return judge_request(policies, facts)
+        verdict = judge_request(policies, facts)
+        return replace(verdict, said=told) if told else verdict
 
     def _claims(self, rules: tuple[TokenRule, ...], head: RequestHead) -> dict[str, Claim] | None:
         try:

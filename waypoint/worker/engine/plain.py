@@ -16,6 +16,7 @@ from waypoint.worker.engine.context import Called, Caller, Context, Peer
 from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.failures import RouteMissingError
 from waypoint.worker.engine.judging import PolicyJudge, tell_verdict
+from waypoint.worker.engine.onward import called_there
 from waypoint.worker.engine.passing import Passing, backend_of
 from waypoint.worker.flow import Flow
 
@@ -51,18 +52,23 @@ class PlainConnections:
         flow = Flow(self._worker.metrics, self._worker.flows, record, lambda _error: link.reset())
         with flow:
             tell_verdict(self._context.metrics, self._verdict(caller, called, name))
-            flow.judge_again = partial(self.judge, caller, called, name)
+            self.judge(caller, called, name)
+            way, there = self._way(peer, name)
+            every = (called,) if there is None else (called, there)
+            flow.judge_again = partial(self._judge_all, caller, every, name)
             flow.judge_again()
-            Passing(self._context, flow, link, self._way(peer, name)).start()
+            Passing(self._context, flow, link, way).start()
 
-    def _way(self, peer: Peer, name: str) -> Destination:
+    def _way(self, peer: Peer, name: str) -> tuple[Destination, Called | None]:
+        """Where a connection goes, and what that is when it is not the route's own."""
         routes = peer.routes
         if not isinstance(routes, ConnectionRoutes):
-            return peer.destination
+            return peer.destination, None
         matched = routes.match(name)
         if matched is None:
             raise RouteMissingError
-        return backend_of(self._context, matched)
+        way = backend_of(self._context, matched)
+        return way, called_there(self._context, matched.route, *way.key)
 
     # Policies.
 
@@ -78,6 +84,10 @@ class PlainConnections:
         verdict = self._verdict(caller, called, name)
         if not verdict.allowed:
             raise PolicyDeniedError(Verdict(False, verdict.code, verdict.policy, verdict.rule))
+
+    def _judge_all(self, caller: Caller, every: tuple[Called, ...], name: str) -> None:
+        for called in every:
+            self.judge(caller, called, name)
 
     def judge_again(self) -> None:
         """End the connections that a change of the policies forbids."""
