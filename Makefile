@@ -53,8 +53,10 @@ fix: setup-test  ## format, and mend what can be mended
 
 # Needs root: the contestants run in namespaces of their own. BENCH='--rounds 3 --only bulk' is less.
 .PHONY: bench
-bench: setup-test  ## ours against Envoy on the same work
+bench: setup-test  ## ours against Envoy on the same work: node proxies, then waypoints
 	./scripts/private-namespace $(BIN)/python -m bench.run $(BENCH)
+	./scripts/private-namespace $(BIN)/python -m bench.waypoint $(BENCH_WAYPOINT)
+	./scripts/private-namespace $(BIN)/python -m bench.waypoint_routes
 
 # Each target runs for FUZZ_SECONDS, longer for a search by hand.
 FUZZ_SECONDS ?= 10
