@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay.stream import WaitingStream
 from mesh.runtime.worker.failures import ConnectInvalidError
+from mesh.runtime.worker.tunnel_server import Ends
 from mesh.state.world import World
 from mesh.wire import hbone
 from mesh.wire.http2.events import Headers
@@ -24,15 +24,16 @@ class Request:
 
     def __init__(
         self,
-        ends: tuple[SocketAddress, SocketAddress],
+        ends: Ends,
         tunnel: Tunnel,
         stream: Stream,
         headers: Headers,
         *,
         end: bool,
     ) -> None:
-        """`ends` are the tunnel's addresses, ours first; `end`: the client sends nothing more."""
-        self.near, self.far = ends
+        """`end`: the client sends nothing more."""
+        self.near = ends.near
+        self.far = ends.far
         self.tunnel = tunnel
         self.stream = stream
         self.headers = dict(headers)

@@ -31,30 +31,21 @@ from mesh.runtime.http.link import Link
 from mesh.runtime.http.socket_link import SocketLink
 from mesh.runtime.http.stream_link import StreamLink
 from mesh.runtime.http2_transport import Tunnel
-from mesh.runtime.pool import DestinationChangedError, Limits, Pool, PoolKey
+from mesh.runtime.pool import Limits, PoolKey
 from mesh.runtime.relay.plain import close
 from mesh.runtime.relay.stream import WaitingStream
-from mesh.runtime.worker.dial import ConnectTimedOutError, Dial, Way, dial
-from mesh.runtime.worker.failures import BugError, HboneBlockedError, RouteRefusedError
+from mesh.runtime.worker import tunnels
+from mesh.runtime.worker.dial import Dial, Way
+from mesh.runtime.worker.failures import BugError, RouteRefusedError
 from mesh.runtime.worker.pending import UNSERVED, Pending
-from mesh.runtime.worker.secure import secure
 from mesh.wire import hbone
-from mesh.wire.http2.errors import GoingAwayError, StreamsExhaustedError
 from mesh.wire.http2.events import Headers
-from mesh.wire.http2.frames import Role
 from waypoint.worker.context import Context
 from waypoint.worker.engine.pool import OnFailure, OnLink, Opening
 
 MOST_ATTEMPTS: Final = 2
-_UNSERVED: Final = (
-    *UNSERVED,
-    DestinationChangedError,
-    GoingAwayError,
-    StreamsExhaustedError,
-)
 
-Spawn = Callable[..., object]
-"""Starts a coroutine function with its arguments as a task of the worker's."""
+Spawn = tunnels.Spawn
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +125,9 @@ class Upstreams:
         config = context.config
         self._way = Way(None, config.keepalive, None)
         limits = Limits(config.pool_max_streams, config.pool_unused_release_s)
-        self._pool = Pool(self._dial_tunnel, limits)
+        self._tunnels = tunnels.Tunnels(
+            context, context.world, self._way, limits, lambda: config.identity, spawn
+        )
 
     # For who needs links.
 
@@ -161,16 +154,15 @@ class Upstreams:
 
     def evict(self, workloads: set[str]) -> None:
         """These have changed: no new stream on a tunnel to somebody else's address or identity."""
-        self._pool.evict(workloads, self._fits)
+        self._tunnels.evict(workloads)
 
     def tick(self) -> None:
         """Keep-alive, and no tunnel for nobody."""
-        self._pool.tick()
-        self._pool.sweep()
+        self._tunnels.tick()
 
     def close(self) -> None:
         """End every tunnel."""
-        self._pool.close()
+        self._tunnels.close()
 
     # By what is decided.
 
@@ -224,7 +216,7 @@ class Upstreams:
 
     def _tunnel(self, opening: LinkOpening, way: Hbone, told: Told) -> None:
         key = PoolKey(way.connect_to, way.workload.uid, way.expected)
-        tunnel = self._pool.ready(key)
+        tunnel = self._tunnels.pool.ready(key)
         if tunnel is not None:
             self._connect(opening, way, told, tunnel)
         else:
@@ -232,8 +224,8 @@ class Upstreams:
 
     async def _tunnel_on(self, opening: LinkOpening, way: Hbone, told: Told, key: PoolKey) -> None:
         try:
-            tunnel = await self._pool.tunnel(key)
-        except _UNSERVED as error:
+            tunnel = await self._tunnels.pool.tunnel(key)
+        except tunnels.NOTHING_SENT as error:
             self._once_more(opening, way, told, error)
             return
         if not opening.is_over:
@@ -252,7 +244,7 @@ class Upstreams:
                 partial(self._answered, opening),
                 partial(self._unanswered, opening, way, told),
             )
-        except _UNSERVED as error:
+        except tunnels.NOTHING_SENT as error:
             self._once_more(opening, way, told, error)
 
     def _answered(self, opening: LinkOpening, pending: Pending, _head: Headers) -> None:
@@ -275,46 +267,6 @@ class Upstreams:
             opening.fail(error)
         else:
             self._tunnel(opening, way, told)
-
-    async def _dial_tunnel(self, key: PoolKey) -> Tunnel:
-        credential = await self._context.credentials.of(self._context.config.identity)
-        try:
-            connection = await dial(self._way, key.connect_to)
-        except ConnectTimedOutError as error:
-            raise HboneBlockedError(str(error)) from error
-        try:
-            return await secure(
-                self._context,
-                Role.CLIENT,
-                credential,
-                connection,
-                expected=key.expected,
-                on_close=self._tunnel_closed,
-                renew=partial(self._spawn, self._renew, key),
-            )
-        except BaseException:
-            connection.close()
-            raise
-
-    async def _renew(self, key: PoolKey) -> None:
-        """Streams go on in a tunnel whose certificates end soon: show ours, and see the peer's."""
-        if self._fits(key):
-            try:
-                await self._pool.renew(key)
-            except MeshError as error:
-                fields = {"code": error.code, "error": str(error), "to": str(key.connect_to)}
-                log.warning("no new certificate was exchanged", extra=fields)
-
-    def _tunnel_closed(self, tunnel: Tunnel, _reason: MeshError | None) -> None:
-        self._pool.forget(tunnel)  # each stream's own line names its ending
-
-    def _fits(self, key: PoolKey) -> bool:
-        workload = self._context.world.workload(key.workload)
-        return (
-            workload is not None
-            and key.connect_to.ip in workload.addresses
-            and workload.identity in key.expected
-        )
 
 
 async def _guarded(opening: LinkOpening, work: Awaitable[None]) -> None:

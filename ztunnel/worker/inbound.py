@@ -3,40 +3,25 @@
 The application is dialled before the answer: a 200 says that it has accepted.
 """
 
-import logging
 import socket
 from typing import Final
 
-import trio
-
-from mesh.errors import MeshError
 from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
-from mesh.observe.access_log import (
-    REFUSED,
-    ConnectionRecord,
-    ConnectionSecurity,
-    Direction,
-    refusal_fields,
-)
+from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direction
 from mesh.policy.authorize import ConnectionFacts
 from mesh.routing.inbound import Dial as Admitted
 from mesh.routing.inbound import Refusal, admit
 from mesh.runtime.http2_transport import Tunnel
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
-from mesh.runtime.worker import sockets
+from mesh.runtime.worker.credentials import Credential
 from mesh.runtime.worker.dial import ConnectFailedError, Dial, Way, source_for
-from mesh.runtime.worker.failures import (
-    ConnectInvalidError,
-    PolicyDeniedError,
-    code_of,
-    describe,
-)
-from mesh.runtime.worker.secure import secure
+from mesh.runtime.worker.failures import ConnectInvalidError, PolicyDeniedError
+from mesh.runtime.worker.tunnel_server import Ends, TunnelServer
 from mesh.wire import hbone, proxy_protocol
 from mesh.wire.http2.events import Headers
-from mesh.wire.http2.frames import ErrorCode, Role
+from mesh.wire.http2.frames import ErrorCode
 from mesh.wire.http2.streams import Stream
 from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
@@ -46,8 +31,6 @@ from ztunnel.worker.local import LocalWorkload
 UNAUTHORIZED: Final = 401
 UNAVAILABLE: Final = 503
 
-access_log = logging.getLogger("access")
-
 
 class Request:
     """One CONNECT and the tunnel that it came by."""
@@ -55,11 +38,11 @@ class Request:
     __slots__ = ("far", "headers", "near", "stream", "tunnel", "waiting")
 
     def __init__(
-        self, peer: "Peer", tunnel: Tunnel, stream: Stream, headers: Headers, *, end: bool
+        self, ends: Ends, tunnel: Tunnel, stream: Stream, headers: Headers, *, end: bool
     ) -> None:
         """Nothing is answered yet."""
-        self.near = peer.near
-        self.far = peer.far
+        self.near = ends.near
+        self.far = ends.far
         self.tunnel = tunnel
         self.stream = stream
         self.headers = dict(headers)
@@ -93,18 +76,7 @@ class Request:
             self.tunnel.forget(self.waiting)
 
 
-class Peer:
-    """The two addresses of a tunnel's TCP connection."""
-
-    __slots__ = ("far", "near")
-
-    def __init__(self, near: SocketAddress, far: SocketAddress) -> None:
-        """`near` is the pod's."""
-        self.near = near
-        self.far = far
-
-
-class Inbound:
+class Inbound(TunnelServer):
     """The HBONE server side of one pod."""
 
     def __init__(
@@ -117,84 +89,23 @@ class Inbound:
         only_port: int = 0,
     ) -> None:
         """Serve tunnels to the pod; with `only_port`, nothing else of it."""
+        super().__init__(context, Direction.INBOUND, spawn)
         self._only_port = only_port
         self._context = context
         self._local = local
         self._way = way
         self._flows = flows
-        self._spawn = spawn
-        self._tunnels: dict[Tunnel, None] = {}
-        self._drains = False
 
-    def tick(self) -> None:
-        """Keep-alive."""
-        for tunnel in list(self._tunnels):
-            tunnel.tick(trio.current_time())
-
-    def drain(self) -> None:
-        """Tell the peers to open new connections elsewhere."""
-        self._drains = True
-        for tunnel in list(self._tunnels):
-            tunnel.drain()
-
-    def close(self) -> None:
-        """End every tunnel."""
-        for tunnel in list(self._tunnels):
-            tunnel.close()
-
-    def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
-        """One accepted connection; the handshake needs a task."""
-        self._spawn(self._shake_hands, accepted, sockets.address_of(peer))
-
-    async def _shake_hands(self, accepted: socket.socket, far: SocketAddress) -> None:
-        near = far
-        try:
-            sockets.tune(accepted, None)
-            near = sockets.address_of(accepted.getsockname())
-            tunnel = await self._tunnel(accepted, Peer(near, far))
-        except (MeshError, OSError) as error:
-            accepted.close()
-            self._tell(near, far, error)
-        except BaseException:
-            accepted.close()
-            raise
-        else:
-            self._tunnels[tunnel] = None
-            if self._drains:
-                tunnel.drain()
-
-    async def _tunnel(self, accepted: socket.socket, peer: Peer) -> Tunnel:
-        def on_stream(tunnel: Tunnel, stream: Stream, headers: Headers, end: bool) -> None:  # noqa: FBT001 - the tunnel's own signature
-            self._connect(Request(peer, tunnel, stream, headers, end=end))
-
+    async def _credential(self) -> Credential:
         workload = await self._local.wait()
-        return await secure(
-            self._context,
-            Role.SERVER,
-            await self._context.credentials.of(workload.identity),
-            accepted,
-            on_stream=on_stream,
-            on_close=lambda tunnel, _reason: self._forget(tunnel),
-        )
+        return await self._context.credentials.of(workload.identity)
 
-    def _forget(self, tunnel: Tunnel) -> None:
-        self._tunnels.pop(tunnel, None)
+    def _connect(
+        self, ends: Ends, tunnel: Tunnel, stream: Stream, headers: Headers, *, end: bool
+    ) -> None:
+        self._admit(Request(ends, tunnel, stream, headers, end=end))
 
-    def _tell(self, near: SocketAddress, far: SocketAddress, error: BaseException) -> None:
-        """Of a tunnel that was not made."""
-        record = ConnectionRecord(
-            direction=Direction.INBOUND,
-            source_address=far,
-            destination_address=near,
-            error=describe(error),
-        )
-        code = code_of(error)
-        self._context.metrics.observe_refusal(Direction.INBOUND, code)
-        access_log.warning(REFUSED, extra={**dict(refusal_fields(record)), "code": code})
-
-    # One CONNECT.
-
-    def _connect(self, request: Request) -> None:
+    def _admit(self, request: Request) -> None:
         record = ConnectionRecord(
             direction=Direction.INBOUND,
             source_address=request.far,

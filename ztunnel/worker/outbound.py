@@ -6,7 +6,6 @@
    served nobody: the connection is decided anew, once. After a 200 nothing is ever repeated.
 """
 
-import logging
 import random
 import socket
 from functools import partial
@@ -28,32 +27,22 @@ from mesh.routing.outbound import (
     choose,
 )
 from mesh.runtime.http2_transport import Tunnel
-from mesh.runtime.pool import DestinationChangedError, Limits, Pool, PoolKey
+from mesh.runtime.pool import Limits, PoolKey
 from mesh.runtime.relay.stream import StreamRelay, WaitingStream
 from mesh.runtime.worker import sockets
-from mesh.runtime.worker.dial import ConnectTimedOutError, Dial, Way, dial
-from mesh.runtime.worker.failures import HboneBlockedError, RouteRefusedError, SelfCallError
+from mesh.runtime.worker.dial import Dial, Way
+from mesh.runtime.worker.failures import RouteRefusedError, SelfCallError
 from mesh.runtime.worker.pending import UNSERVED, Pending
-from mesh.runtime.worker.secure import secure
+from mesh.runtime.worker.tunnels import NOTHING_SENT, Tunnels
 from mesh.wire import hbone
-from mesh.wire.http2.errors import GoingAwayError, StreamsExhaustedError
 from mesh.wire.http2.events import Headers
-from mesh.wire.http2.frames import Role
 from ztunnel.worker.call import Call, Spawn, begin, join_plain
 from ztunnel.worker.context import Context
 from ztunnel.worker.double import DoubleTunnel
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.local import LocalWorkload
 
-log = logging.getLogger(__name__)
-
 MOST_ATTEMPTS: Final = 2
-_UNSERVED: Final = (
-    *UNSERVED,
-    DestinationChangedError,
-    GoingAwayError,
-    StreamsExhaustedError,
-)
 
 
 class Outbound:
@@ -69,28 +58,21 @@ class Outbound:
         self._flows = flows
         self._spawn = spawn
         limits = Limits(context.config.pool_max_streams, context.config.pool_unused_release_s)
-        self._pool = Pool(self._dial_tunnel, limits)
+        self._tunnels = Tunnels(
+            context, context.world, way, limits, lambda: local.known().identity, spawn
+        )
 
     def close(self) -> None:
         """End every tunnel."""
-        self._pool.close()
+        self._tunnels.close()
 
     def tick(self) -> None:
         """Keep-alive, and no tunnel for nobody."""
-        self._pool.tick()
-        self._pool.sweep()
+        self._tunnels.tick()
 
     def evict(self, workloads: set[str]) -> None:
         """These have changed: no new stream on a tunnel to somebody else's address or identity."""
-        self._pool.evict(workloads, self._fits)
-
-    def _fits(self, key: PoolKey) -> bool:
-        workload = self._context.world.workload(key.workload)
-        return (
-            workload is not None
-            and key.connect_to.ip in workload.addresses
-            and workload.identity in key.expected
-        )
+        self._tunnels.evict(workloads)
 
     def serve(self, accepted: socket.socket, peer: sockets.SocketName) -> None:
         """One accepted connection, until it is relayed, ended, or has a task."""
@@ -138,7 +120,7 @@ class Outbound:
             case DoubleHbone():
                 _know(call, decision.connect_to, None, decision.service)
                 call.flow.record.hbone_address = decision.authority
-                double = DoubleTunnel(self._context, self._pool, source, decision)
+                double = DoubleTunnel(self._context, self._tunnels.pool, source, decision)
                 self._spawn(double.carry, call)
             case NeedsResolution():
                 self._spawn(self._resolve, call, source, decision)
@@ -159,7 +141,7 @@ class Outbound:
 
     def _tunnel(self, call: Call, source: Workload, decision: Hbone) -> None:
         key = PoolKey(decision.connect_to, decision.workload.uid, decision.expected)
-        tunnel = self._pool.ready(key)
+        tunnel = self._tunnels.pool.ready(key)
         if tunnel is not None:
             self._connect(call, source, decision, tunnel)
         else:
@@ -170,10 +152,10 @@ class Outbound:
     ) -> None:
         with call.flow:
             try:
-                tunnel = await self._pool.tunnel(key)
+                tunnel = await self._tunnels.pool.tunnel(key)
                 call.flow.check()
                 self._connect(call, source, decision, tunnel)
-            except _UNSERVED as error:
+            except NOTHING_SENT as error:
                 self._once_more(call, source, error)
 
     def _connect(self, call: Call, source: Workload, decision: Hbone, tunnel: Tunnel) -> None:
@@ -222,38 +204,6 @@ class Outbound:
             raise error
         call.flow.check()
         self._route(call, self._local.now() or source)
-
-    async def _dial_tunnel(self, key: PoolKey) -> Tunnel:
-        credential = await self._context.credentials.of(self._local.known().identity)
-        try:
-            connection = await dial(self._way, key.connect_to)
-        except ConnectTimedOutError as error:
-            raise HboneBlockedError(str(error)) from error
-        try:
-            return await secure(
-                self._context,
-                Role.CLIENT,
-                credential,
-                connection,
-                expected=key.expected,
-                on_close=self._tunnel_closed,
-                renew=partial(self._spawn, self._renew, key),
-            )
-        except BaseException:
-            connection.close()
-            raise
-
-    async def _renew(self, key: PoolKey) -> None:
-        """Streams go on in a tunnel whose certificates end soon: show ours, and see the peer's."""
-        if self._fits(key):
-            try:
-                await self._pool.renew(key)
-            except MeshError as error:
-                fields = {"code": error.code, "error": str(error), "to": str(key.connect_to)}
-                log.warning("no new certificate was exchanged", extra=fields)
-
-    def _tunnel_closed(self, tunnel: Tunnel, _reason: MeshError | None) -> None:
-        self._pool.forget(tunnel)  # each stream's own line names its ending
 
 
 def _know(
