@@ -3,8 +3,10 @@
 from controlplane.translate.route_facts import (
     FILTER_GROUP,
     GATEWAY_GROUP,
+    HOSTNAME,
     ParentFacts,
     Reference,
+    hostname_key,
 )
 from controlplane.translate.route_fields import number_at
 from mesh.model.fields import Part
@@ -43,6 +45,9 @@ def _reference(part: Part, namespace: str, group: str, kind: str) -> Reference:
         raise part.invalid("name", "must name an object")
     group, kind = part.text("group", group), part.text("kind", kind)
     place = part.text("namespace") or namespace
+    if (group, kind) == (_ENTRY_GROUP, HOSTNAME):
+        key = hostname_key(name)
+        return Reference(key, group, kind, number_at(part, "port", 1, 65_535), part.path)
     is_ours = (group, kind) in (("", "Service"), (FILTER_GROUP, "Filter"))
     key = ObjectKey(kind if is_ours else f"{kind}.{group}", place, name)
     return Reference(key, group, kind, number_at(part, "port", 1, 65_535), part.path)

@@ -22,6 +22,7 @@ from mesh.model.problems import (
     FILTER_UNKNOWN,
 )
 from mesh.model.routes import Backend, Filters, Mirror, RouteKind, RouteRule
+from mesh.model.workload import Visibility
 
 _ENCRYPTED: Final = frozenset({"https", "tls", "kubernetes.io/wss"})
 _NOT_HTTP: Final = _ENCRYPTED | {"tcp", "udp", "mongo", "mysql", "redis", "hbone"}
@@ -53,6 +54,8 @@ class _Resolver:
 
     store: Store
     kind: RouteKind
+    namespace: str
+    """The route's."""
     abroad: frozenset[str]
     """The route's waypoints in other namespaces: no filter of its own runs there."""
     unresolved: list[Unresolved] = field(default_factory=list)
@@ -120,10 +123,10 @@ class _Resolver:
         return ""
 
     def _target(self, reference: Reference) -> _Target:
-        if not reference.is_service:
+        if not (reference.is_service or reference.is_host):
             mend = f"{reference.field}: {reference} is no Service: name one"
             return _Target(problem=self._keep(Reason.INVALID_KIND, mend, BACKEND_KIND))
-        found = self.store.services.get(reference.key.namespace, reference.key.name)
+        found = self._front(reference)
         if found is None or found.service is None:
             what = "there is no" if found is None else "requests cannot be sent to the ExternalName"
             mend = f"{reference.field}: {what} {reference}: make it, or name another"
@@ -134,7 +137,19 @@ class _Resolver:
             mend = f"{reference.field}.port: {found.key} has no port {reference.port or 'unnamed'}"
             mend = f"{mend}: its ports are {numbers}"
             return _Target(problem=self._keep(Reason.BACKEND_NOT_FOUND, mend, BACKEND_UNKNOWN))
-        return _Target(found.service.key, port.number, self._protocol(reference, found, port))
+        host = reference.key.name if reference.is_host else found.service.hostname
+        name = f"{found.key.namespace}/{host}"
+        return _Target(name, port.number, self._protocol(reference, found, port))
+
+    def _front(self, reference: Reference) -> ServiceFacts | None:
+        if not reference.is_host:
+            return self.store.front(reference.key)
+        host = reference.key.name
+        key = self.store.owner(host, self.namespace) or self.store.owner(host)
+        found = self.store.front(key) if key is not None else None
+        if found is None or found.service is None or found.key.namespace == self.namespace:
+            return found
+        return found if found.service.visibility is Visibility.PUBLIC else None
 
     def _protocol(self, reference: Reference, found: ServiceFacts, port: ServicePort) -> str:
         refused = _NOT_HTTP if self.kind in (RouteKind.HTTP, RouteKind.GRPC) else frozenset[str]()
@@ -160,6 +175,6 @@ def resolved_rules(
         facts: of the route.
         abroad: its waypoints in other namespaces.
     """
-    resolver = _Resolver(store, facts.kind, abroad)
+    resolver = _Resolver(store, facts.kind, facts.key.namespace, abroad)
     rules = tuple(resolver.rule(rule) for rule in facts.rules)
     return rules, tuple(resolver.unresolved)

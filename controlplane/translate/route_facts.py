@@ -18,6 +18,13 @@ from mesh.model.routes import (
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 FILTER_GROUP: Final = "sluice.dev"
+HOSTNAME: Final = "Hostname"
+"""The kind by which a backend is named by its host alone."""
+
+
+def hostname_key(host: str) -> ObjectKey:
+    """The key that stands for whoever has a host; no object has it."""
+    return ObjectKey(HOSTNAME, "", host)
 
 
 class Reason(StrEnum):
@@ -52,8 +59,15 @@ class Reference:
         """Whether it means a Service of Kubernetes."""
         return (self.group, self.kind) == ("", "Service")
 
+    @property
+    def is_host(self) -> bool:
+        """Whether it means whoever has a host: a ServiceEntry, or a Service."""
+        return self.key.kind == HOSTNAME
+
     def __str__(self) -> str:
         group = f".{self.group}" if self.group else ""
+        if self.is_host:
+            return f"{self.kind}{group} {self.key.name}"
         port = f":{self.port}" if self.port else ""
         return f"{self.kind}{group} {self.key.namespace}/{self.key.name}{port}"
 

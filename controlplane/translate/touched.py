@@ -21,7 +21,12 @@ from controlplane.translate.facts import (
     ThingFacts,
 )
 from controlplane.translate.labels import GATEWAY_NAME, NETWORK, selects
-from controlplane.translate.route_facts import ProgramFacts, RouteFacts, TrafficFacts
+from controlplane.translate.route_facts import (
+    ProgramFacts,
+    RouteFacts,
+    TrafficFacts,
+    hostname_key,
+)
 from controlplane.translate.store import SERVICE_ENTRY, Store
 from controlplane.translate.targeted_facts import TargetedFacts
 from controlplane.translate.touched_routes import named, of_routing
@@ -121,7 +126,9 @@ def _of_service(
 def _of_hosts(
     store: Store, key: ObjectKey, old: Facts | None, new: Facts | None
 ) -> Iterator[ObjectKey]:
-    """Others who claim the same hosts, and who carries these."""
+    """Routes that name its hosts; others who claim the same, and who carries these."""
+    for host in {*_claims(old), *_claims(new)}:
+        yield from named(store, hostname_key(host))
     if (old is not None) == (new is not None) and _claims(old) == _claims(new):
         return
     for host in {*_claims(old), *_claims(new)}:

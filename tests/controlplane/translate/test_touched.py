@@ -251,7 +251,10 @@ kind: HTTPRoute
 metadata: {name: outside, namespace: shop}
 spec:
   parentRefs: [{group: networking.istio.io, kind: ServiceEntry, name: outside}]
-  rules: [{backendRefs: [{name: web, port: 80}]}]
+  rules:
+  - backendRefs:
+    - {name: web, port: 80}
+    - {group: networking.istio.io, kind: Hostname, name: rows.example.com, port: 5432}
 ---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

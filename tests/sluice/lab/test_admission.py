@@ -41,7 +41,7 @@ def test_an_unknown_kind_is_named(world: World) -> None:
     [
         ("UDPRoute", "comes with the ingress gateway"),
         ("ListenerSet", "comes with the ingress gateway"),
-        ("ServiceEntry", "comes with"),
+        ("WorkloadGroup", "write a WorkloadEntry"),
         ("StatefulSet", "Deployments and Pods"),
         ("VirtualService", "Gateway API"),
     ],

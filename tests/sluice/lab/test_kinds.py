@@ -16,6 +16,9 @@ from sluice.lab.kinds import kind_of_word
         ("deployments.apps", "Deployment"),
         ("deployment.v1.apps", "Deployment"),
         ("svc", "Service"),
+        ("serviceentries", "ServiceEntry"),
+        ("se", "ServiceEntry"),
+        ("workloadentry", "WorkloadEntry"),
         ("authorizationpolicies.security.istio.io", "AuthorizationPolicy"),
     ],
 )
@@ -28,7 +31,7 @@ def test_every_spelling_of_kubectl_is_known(word: str, kind: str) -> None:
     [
         ("listenersets", "comes with"),
         ("udproute", "comes with"),
-        ("serviceentries", "kind ServiceEntry: comes with"),
+        ("workloadgroups", "kind WorkloadGroup: registers machines"),
         ("vs", "kind VirtualService: is for sidecars"),
         ("sts", "kind StatefulSet: the lab runs Deployments"),
         ("pods.apps", "unknown"),
