@@ -1,9 +1,10 @@
-"""How much memory a whole node proxy takes at rest: supervisor, control process, two workers.
+"""How much memory a whole proxy takes at rest: supervisor, control process, workers.
 
-    ./scripts/private-namespace .venv/bin/python -m bench.whole_proxy [WORKERS]
+    ./scripts/private-namespace .venv/bin/python -m bench.whole_proxy [ztunnel|waypoint] [WORKERS]
 
 A real control plane tells it of a small mesh; no pod is handed to it. Every process's proportional
-share (PSS) counts once, so the sum is what the machine would get back.
+share (PSS) counts once, so the sum is what the machine would get back. A node proxy gets two
+workers, a waypoint one.
 """
 
 import os
@@ -18,21 +19,47 @@ from typing import Final
 from bench.processes import Started, pss_octets
 
 NODE: Final = "node-1"
-PROXY: Final = "ztunnel-node-1"
+NAMESPACE: Final = "istio-system"
+WORKERS: Final = {"ztunnel": "2", "waypoint": "1"}
 MANIFESTS: Final = f"""
 apiVersion: v1
 kind: Namespace
-metadata: {{name: istio-system}}
+metadata: {{name: {NAMESPACE}}}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {{name: {PROXY}, namespace: istio-system, uid: bench-proxy}}
+metadata: {{name: ztunnel-pod, namespace: {NAMESPACE}, uid: bench-ztunnel}}
 spec:
   nodeName: {NODE}
   serviceAccountName: ztunnel
   hostNetwork: true
   containers: [{{name: a}}]
 status: {{phase: Running, podIPs: [{{ip: 127.0.0.1}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{name: sluice-waypoint}}
+spec: {{controllerName: sluice.dev/gateway-controller}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: waypoint, namespace: {NAMESPACE}}}
+spec:
+  gatewayClassName: sluice-waypoint
+  listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: waypoint-pod
+  namespace: {NAMESPACE}
+  uid: bench-waypoint
+  labels: {{gateway.networking.k8s.io/gateway-name: waypoint}}
+spec:
+  nodeName: {NODE}
+  serviceAccountName: waypoint
+  containers: [{{name: a}}]
+status: {{phase: Running, podIPs: [{{ip: 127.0.0.2}}]}}
 """
 
 
@@ -65,8 +92,8 @@ def family(pid: int) -> dict[int, str]:
     return found
 
 
-def main(workers: str = "2") -> None:
-    """Start both, measure, end both."""
+def main(program: str = "ztunnel", workers: str = "") -> None:
+    """Start the control plane and a proxy, measure, end both."""
     with tempfile.TemporaryDirectory() as folder:
         manifests, state = Path(folder, "manifests"), Path(folder, "state")
         manifests.mkdir()
@@ -77,7 +104,7 @@ def main(workers: str = "2") -> None:
         )  # fmt: skip
         with running(server, "manifests taken in", {}):
             token = subprocess.run(
-                command("sluice-control", "token", "istio-system", "ztunnel", PROXY,
+                command("sluice-control", "token", NAMESPACE, program, f"{program}-pod",
                         "--state", str(state)),
                 capture_output=True, text=True, check=True,
             ).stdout.strip()  # fmt: skip
@@ -89,13 +116,14 @@ def main(workers: str = "2") -> None:
                 "AUTH_TOKEN": token,
                 "INPOD_UDS": str(Path(folder, "no-agent.sock")),
                 "NODE_NAME": NODE,
-                "POD_NAME": PROXY,
-                "POD_NAMESPACE": "istio-system",
-                "SERVICE_ACCOUNT": "ztunnel",
+                "POD_NAME": f"{program}-pod",
+                "POD_NAMESPACE": NAMESPACE,
+                "SERVICE_ACCOUNT": program,
                 "INSTANCE_IP": "127.0.0.1",
-                "ZTUNNEL_WORKER_THREADS": workers,
+                "GATEWAY_NAME": program,
+                f"{program.upper()}_WORKER_THREADS": workers or WORKERS[program],
             }
-            with running(command("ztunnel"), "the state is current", variables) as proxy:
+            with running(command(program), "the state is current", variables) as proxy:
                 parts = {pid: (part, pss_octets(pid)) for pid, part in family(proxy.pid).items()}
     for part, octets in parts.values():
         print(f"  {part:10} {octets / 1e6:6.1f} MB")
