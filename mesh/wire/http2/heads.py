@@ -13,7 +13,9 @@ from mesh.wire.http1.fields import MAX_FIELDS
 from mesh.wire.http1.targets import is_authority
 from mesh.wire.http2.events import Headers
 
-_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+")
+"""Not in lower case: no method is, HTTP/1.1 refuses it here, and servers that take `delete` for
+`DELETE` would do what a policy or a route has not seen."""
 _PATH: Final = re.compile(rb"/[^\x00-\x20\x7f#]*")
 _SPECIAL: Final = frozenset((b"cookie", b"content-length", b"expect", b"host"))
 

@@ -114,3 +114,11 @@ def test_garbage_raises_only_our_own_errors(headers: Headers) -> None:
         return
     with suppress(RequestFaultError):
         read_request(headers)
+
+
+@pytest.mark.parametrize("method", [b"get", b"Delete", b"pOST"])
+def test_a_method_in_lower_case_is_none(method: bytes) -> None:
+    with pytest.raises(RequestFaultError):
+        read_request((
+            (b":method", method), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a"),
+        ))  # fmt: skip
