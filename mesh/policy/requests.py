@@ -186,18 +186,24 @@ def _all(conditions: Alternative, facts: RequestFacts, unknown: bool) -> bool:  
         if condition.attribute in OF_REQUESTS and not facts.is_http:
             if not unknown:
                 return False
-        elif not _holds(condition, facts):
+        elif not _holds(condition, facts, unknown):
             return False
     return True
 
 
-def _holds(condition: AttributeCondition, facts: RequestFacts) -> bool:
+def _holds(condition: AttributeCondition, facts: RequestFacts, closes: bool) -> bool:  # noqa: FBT001 - of this module
     attribute = condition.attribute
     addresses = _ADDRESSES.get(attribute)
     if addresses is not None:
         ip = addresses(facts)
         return _agrees(condition, lambda pattern: ip is not None and _covers(pattern, ip))
     texts = _texts(condition, facts)
+    if attribute is Attribute.HEADER and closes:
+        # Which of a repeated field's values a server takes is its own affair: any one refuses.
+        each = _values(facts, condition.key)
+        wanted = condition.wanted
+        found = not wanted or any(_fits(p, text) for p in wanted for text in (*texts, *each))
+        return found and not any(_fits(p, text) for p in condition.unwanted for text in texts)
     if attribute is Attribute.HOST:
         return _agrees(condition, lambda pattern: any(_is_host(pattern, text) for text in texts))
     return _agrees(condition, lambda pattern: any(_fits(pattern, text) for text in texts))
@@ -230,9 +236,13 @@ def _texts(condition: AttributeCondition, facts: RequestFacts) -> tuple[str, ...
 
 
 def _header(facts: RequestFacts, key: tuple[str, ...]) -> tuple[str, ...]:
+    found = _values(facts, key)
+    return (",".join(found),) if found else ()
+
+
+def _values(facts: RequestFacts, key: tuple[str, ...]) -> list[str]:
     name = key[0].encode()
-    found = [value for field, value in facts.fields or () if field == name]
-    return (b",".join(found).decode("latin-1"),) if found else ()
+    return [value.decode("latin-1") for each, value in facts.fields or () if each == name]
 
 
 def _token_principal(facts: RequestFacts) -> str:
@@ -291,13 +301,13 @@ def _covers(pattern: Pattern, ip: Ip) -> bool:
 
 
 def _is_host(pattern: Pattern, authority: str) -> bool:
-    """Host names have no case; a pattern without a port means every port."""
+    """Host names have no case, nor a dot at the end; a pattern without a port means every port."""
     if not isinstance(pattern, StringMatch):
         return False
     lower = StringMatch(pattern.kind, pattern.value.lower())
     text = authority.lower()
     bare = text if text.endswith("]") else text.rpartition(":")[0] or text
-    return text_matches(lower, text) or text_matches(lower, bare)
+    return any(text_matches(lower, each) for each in {text, bare, bare.removesuffix(".")})
 
 
 def _fits(pattern: Pattern, text: str) -> bool:
