@@ -175,6 +175,12 @@ class Destination:
         """Whether nothing is under way, and nothing is left to go to."""
         return not (self._targets or self.load.requests or self.load.pending)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is open or under way, and nothing is known that would be missed."""
+        load = self.load
+        return not (load.requests or load.pending or load.connections or self._aside)
+
     def _refresh(self, now: float) -> None:
         self._is_stale = False
         found = self._find()

@@ -126,7 +126,9 @@ class Destinations:
         """Close what nobody has used for long; call it every so many seconds."""
         for key, destination in list(self._held.items()):
             destination.sweep(elapsed_s, now)
-            if destination.is_deserted:
+            # Of a workload any port may be called: what was tried once is not kept.
+            is_past = destination.service is None and destination.is_idle
+            if is_past or destination.is_deserted:
                 destination.close()
                 del self._held[key]
                 del self._by_service[key[0]][key[1]]

@@ -1,6 +1,7 @@
 """Endpoints, their connections, and how much they may carry."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from tests.mesh.worlds import service
 from tests.waypoint.worker.engine.stage import WEB, Stage, endpoint, to, web
 from tests.waypoint.worker.engine.test_exchange import status
 from waypoint.worker.engine import health
+from waypoint.worker.engine.context import Called
 from waypoint.worker.engine.destination import Destination, Found
 
 
@@ -347,3 +349,18 @@ def test_retries_do_not_go_to_the_endpoint_that_has_failed() -> None:
     assert avoided is not None
     for seed in range(50):
         assert destination.choose(Random(seed), 0, avoided) is not avoided
+
+
+def test_ports_of_a_workload_that_were_tried_once_are_not_kept() -> None:
+    stage = Stage(web(), endpoint("a"))
+    destinations = stage.context.destinations
+    stage.refuses.add("a")
+    workload = endpoint("a")
+    called = Called(service=None, workload=workload, port=1, address=None)
+    for port in range(1, 50):
+        peer = stage.peer()
+        peer.called = replace(called, port=port)
+        stage.get(peer=peer)
+    assert len(destinations) == 49
+    destinations.sweep(1.0, stage.now)
+    assert len(destinations) == 0
