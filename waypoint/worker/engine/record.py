@@ -14,7 +14,7 @@ from mesh.wire.http.messages import RequestHead, first
 from waypoint.worker.engine.body import Body
 from waypoint.worker.engine.context import Context, Peer
 from waypoint.worker.engine.destination import Target
-from waypoint.worker.engine.failures import RequestInvalidError, code_of, outcome_of
+from waypoint.worker.engine.failures import UNKNOWN, RequestInvalidError, code_of, outcome_of
 
 COMPLETE: Final = "request complete"
 NO_FLAG: Final = "-"
@@ -66,7 +66,7 @@ def tell(facts: Facts) -> None:
         facts.peer.side_there if target is None else _side_of(context, target),
         is_grpc=facts.is_grpc,
         status=facts.status,
-        grpc_status=facts.grpc_status,
+        grpc_status=label_of(facts.grpc_status),
         flag=flag,
         duration_ms=seconds * 1000,
         request_octets=asked,
@@ -101,6 +101,12 @@ def tell_unread(peer: Peer, error: RequestInvalidError) -> None:
             "code": code_of(error),
         }
         access_log.warning(COMPLETE, extra={k: v for k, v in fields.items() if v != ""})
+
+
+def label_of(grpc_status: str) -> str:
+    """A label of metrics: not whatever an endpoint may write, or each would be a set of its own."""
+    is_known = grpc_status.isdecimal() and grpc_status.isascii() and len(grpc_status) <= 2
+    return grpc_status if is_known or not grpc_status else str(UNKNOWN)
 
 
 def _side_of(context: Context, target: Target) -> Side:

@@ -8,6 +8,7 @@ import pytest
 from mesh.model.routes import RouteRule
 from mesh.runtime.logs import MAX_LINE_OCTETS, JsonLines
 from tests.waypoint.worker.engine.stage import Stage, endpoint, to, web
+from waypoint.worker.engine.record import label_of
 from waypoint.worker.engine.serving import Requests
 
 
@@ -60,6 +61,14 @@ def test_a_line_is_short_enough_to_stay_whole(caplog: pytest.LogCaptureFixture) 
     line = JsonLines().format(record)
     assert len(line) < MAX_LINE_OCTETS
     assert json.loads(line)["response_code"] == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [("", ""), ("0", "0"), ("14", "14"), ("junk", "2"), ("999", "2"), ("-1", "2")],
+)
+def test_a_label_is_a_status_of_grpc_or_unknown(said: str, label: str) -> None:
+    assert label_of(said) == label
 
 
 def test_a_line_of_a_failure_has_its_code_and_flag(caplog: pytest.LogCaptureFixture) -> None:
