@@ -10,7 +10,6 @@ from typing import Final
 
 import trio
 
-from mesh.errors import PeerError
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
 from mesh.runtime.bell import Bell
@@ -19,14 +18,15 @@ from mesh.runtime.control.certificates import Certificates, Fetch
 from mesh.runtime.control.control_plane import ControlPlane
 from mesh.runtime.control.discovery import Discovery
 from mesh.runtime.control.last_good import LastGood, Saver
-from mesh.runtime.control.store import TYPES, Store
+from mesh.runtime.control.obeying import obey
+from mesh.runtime.control.state_source import StateSource
+from mesh.runtime.control.store import Store
 from mesh.runtime.control.supervisor_link import SupervisorLink
 from mesh.runtime.feed_channel import FeedChannel
 from mesh.runtime.probe import try_sockets
-from mesh.runtime.processes.orders import DrainAll, Order, Serving, WorkerGone, WorkerStarted
+from mesh.runtime.processes.orders import Serving, WorkerStarted
 from mesh.runtime.processes.supervisor import cores
 from mesh.runtime.tls_revocation import Revocations
-from mesh.wire.discovery_client import DiscoveryClient
 from mesh.wire.feed import PodInfo, StateDelta
 from ztunnel.config import Config, Mode
 from ztunnel.control.identities import LocalIdentities
@@ -38,9 +38,6 @@ from ztunnel.control.pod_workers import PodWorkers
 from ztunnel.control.pods import Pods
 from ztunnel.control.readiness import Readiness
 from ztunnel.control.zds import ZdsClient
-
-APPLIED_S: Final = 10.0
-"""Longer no worker is waited for before a response is acknowledged."""
 
 GREETED_S: Final = 2.0
 """Workers are asked for the pods that they serve before the node agent is."""
@@ -75,14 +72,12 @@ class Control:
         self.certificates = Certificates(
             _fetch_of(config), self.workers.certificate_failed, self.bell, chance, time.time
         )
-        self.last_good: LastGood | None = None
-        """What was loaded at start; None as well once the state is current."""
-        self._saver = _saver_of(config)
+        self.source = StateSource(
+            self.store, _saver_of(config), self.workers.settle, self.bell, chance
+        )
         self.zds = ZdsClient(config.inpod_uds, self.pods, self.workers, chance)
-        self.discovery: Discovery | None = None
         self.revocations = Revocations(config.crl_path)
         self.readiness = Readiness(self)
-        self._chance = chance
         self._hurried, self._hurries = trio.open_memory_channel[Identity](256)
 
     async def run(self) -> None:
@@ -101,22 +96,17 @@ class Control:
             services.start_soon(self._hurry)
             services.start_soon(self.workers.retry)
             services.start_soon(self.revocations.keep, self.bell.ring)
-            self._start_discovery(services)
+            self._follow(services)
             services.start_soon(self._find_pods)
             await self._supervisor.send(Serving())
-            await self._obey_all(services)
+            await self._obey(services)
             services.cancel_scope.cancel()
 
     # What the state is made of.
 
     async def _load(self) -> None:
         if self.config.xds.address:
-            if self._saver is not None:
-                self.last_good = await self._saver.load()
-            if self.last_good is not None:
-                self.store.load(self.last_good.version, self.last_good.octets)
-                age_s = max(0, round(time.time() - self.last_good.saved_at))
-                log.warning("serves from the last good state", extra={"age": f"{age_s}s"})
+            await self.source.load()
         else:
             for type_url, resources in self._local.by_type().items():
                 self.store.apply(type_url, resources, ())
@@ -126,45 +116,25 @@ class Control:
         self._identities.look_at(workloads)
         self._own_pod.look_at(workloads)
 
-    def _start_discovery(self, services: trio.Nursery) -> None:
-        if not self.config.xds.address:
-            return
-        versions = self.last_good.versions if self.last_good is not None else {}
-        client = DiscoveryClient(node_of(self.config), TYPES, versions)
-        server = ControlPlane("XDS", self.config.xds, self.config.auth_token)
-        self.discovery = Discovery(
-            server, client, self.store, self._changed, self._applied, self._chance
-        )
-        services.start_soon(self.discovery.run)
-        services.start_soon(self.discovery.accept_silence)
-        if self._saver is not None:
-            services.start_soon(
-                self._saver.keep,
-                self.store,
-                lambda: {type_url: client.retained(type_url) for type_url in TYPES},
-                self.bell,
-            )
+    def _follow(self, services: trio.Nursery) -> None:
+        config = self.config
+        if config.xds.address:
+            server = ControlPlane("XDS", config.xds, config.auth_token)
+            self.source.follow(services, server, node_of(config), self._changed)
 
     def _changed(self, delta: StateDelta) -> None:
         self._identities.apply(delta)
         self._own_pod.apply(delta)
-        if self.is_current:
-            self.last_good = None
-        self.bell.ring()
-
-    async def _applied(self, version: int) -> None:
-        with trio.move_on_after(APPLIED_S) as patience:
-            await self.workers.wait_applied(version)
-        if patience.cancelled_caught:
-            log.error(
-                "workers do not apply the state",
-                extra={"code": "apply_late", "workers": str(self.workers.behind(version))},
-            )
 
     @property
-    def is_current(self) -> bool:
-        """Whether the state is as new as that of its source."""
-        return self.discovery.is_current if self.discovery is not None else True
+    def last_good(self) -> LastGood | None:
+        """What was loaded at start; None as well once the state is current."""
+        return self.source.last_good
+
+    @property
+    def discovery(self) -> Discovery | None:
+        """The client; None without a control plane."""
+        return self.source.discovery
 
     # Certificates.
 
@@ -176,7 +146,7 @@ class Control:
 
     def _is_needed(self, identity: Identity) -> bool:
         """Whether to keep a certificate: also as long as we do not know better."""
-        settled = self.is_current and self.pods.is_settled
+        settled = self.source.is_current and self.pods.is_settled
         return not settled or identity in self._identities.all()
 
     def _on_certificate_wanted(self, identity: Identity) -> None:
@@ -216,42 +186,23 @@ class Control:
 
     # Orders.
 
-    async def _obey_all(self, services: trio.Nursery) -> None:
+    async def _obey(self, services: trio.Nursery) -> None:
         wanted = PodsWanted(
             store=self.store,
             pods=self.pods,
             certificates=self.certificates.held,
             is_needed=self._is_needed,
-            may_replace=lambda: self.is_current,
+            may_replace=lambda: self.source.is_current,
             on_certificate_wanted=self._on_certificate_wanted,
             on_answer=self.workers.answered,
             bell=self.bell,
         )
-        while True:
-            try:
-                packet = await self._supervisor.receive()
-            except PeerError as error:
-                log.error("not an order", extra={"code": error.code, "error": str(error)})  # noqa: TRY400 - the words say it
-                continue
-            if packet is None:
-                return
-            order, feed = packet
-            if isinstance(order, WorkerStarted) and feed is not None:
-                link = PodLink(order.index, order.pid, FeedChannel(feed), wanted)
-                services.start_soon(self.workers.run_link, link)
-            else:
-                await self._obey(order)
 
-    async def _obey(self, order: Order) -> None:
-        match order:
-            case WorkerGone(index, pid):
-                self.workers.gone(index, pid)
-            case DrainAll(milliseconds):
-                log.info("drains", extra={"deadline": f"{milliseconds}ms"})
-                self.zds.stop()
-                await self.workers.drain(milliseconds / 1000)
-            case _:
-                log.error("not an order for control", extra={"code": "order_invalid"})
+        def begin(order: WorkerStarted, feed: FeedChannel) -> None:
+            link = PodLink(order.index, order.pid, feed, wanted)
+            services.start_soon(self.workers.run_link, link)
+
+        await obey(self._supervisor, self.workers, begin, self.zds.stop)
 
 
 def _fetch_of(config: Config) -> Fetch:

@@ -62,7 +62,10 @@ class Shown(Protocol):
 
     store: Store
     certificates: Certificates
-    last_good: LastGood | None
+
+    @property
+    def last_good(self) -> LastGood | None:
+        """The state that was loaded, as long as it is what is served from."""
 
 
 class Admin(Generic[LinkT]):

@@ -36,8 +36,14 @@ class Counted(Protocol):
 
     store: Store
     certificates: Certificates
-    discovery: Discovery | None
-    last_good: LastGood | None
+
+    @property
+    def discovery(self) -> Discovery | None:
+        """None without a control plane."""
+
+    @property
+    def last_good(self) -> LastGood | None:
+        """The state that was loaded, as long as it is what is served from."""
 
 
 class Rows(Protocol):

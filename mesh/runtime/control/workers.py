@@ -17,6 +17,9 @@ from mesh.wire.feed_codec import Message
 MAX_LEVELS: Final = 64
 """Of log levels that are repeated to new workers: the newest."""
 
+APPLIED_S: Final = 10.0
+"""Longer no worker is waited for before a response is acknowledged."""
+
 LinkT = TypeVar("LinkT", bound=Link)
 
 log = logging.getLogger(__name__)
@@ -114,6 +117,19 @@ class Workers(Generic[LinkT]):
     def behind(self, version: int) -> list[int]:
         """Indexes of workers that do not decide by this version yet."""
         return [link.index for link in self.links if link.applied < version]
+
+    async def settle(self, version: int) -> None:
+        """As `wait_applied`, for a while; who is late is told.
+
+        Cancellation: nothing changes.
+        """
+        with trio.move_on_after(APPLIED_S) as patience:
+            await self.wait_applied(version)
+        if patience.cancelled_caught:
+            log.error(
+                "workers do not apply the state",
+                extra={"code": "apply_late", "workers": str(self.behind(version))},
+            )
 
     # Telling and asking all.
 
