@@ -43,6 +43,7 @@ from waypoint.worker.context import Context as WorkerContext
 from waypoint.worker.engine.configuring import configure
 from waypoint.worker.engine.context import Called, Caller, Context, Peer
 from waypoint.worker.engine.destinations import Destinations
+from waypoint.worker.engine.exchange import Exchange
 from waypoint.worker.engine.judging import PolicyJudge
 from waypoint.worker.engine.keys import KeyRing
 from waypoint.worker.engine.plain import PlainConnections
@@ -275,6 +276,9 @@ class HttpEngine:
         configure(self._context, self._worker.configurations, names)
         if any(name.startswith(POLICIES) for name in names):
             self._plain.judge_again()
+            for live in list(self._context.live):
+                if isinstance(live, Exchange):
+                    live.judge_again()
 
     def rows(self) -> list[MetricRow]:
         """What was counted."""

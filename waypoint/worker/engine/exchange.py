@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mesh.errors import DeniedError, MeshError
 from mesh.model.routes import ExternalAuth, Mirror
@@ -46,6 +47,7 @@ class Exchange(Answering, RequestUser, Live):
     """A request that is being served."""
 
     __slots__ = (
+        "_asked",
         "_questions",
         "_silent_s",
         "began",
@@ -71,6 +73,8 @@ class Exchange(Answering, RequestUser, Live):
         self.mirrors: list[MirrorCopy] = []
         self.verdict: RequestVerdict | None = None
         """Of policies, when there are any."""
+        self._asked: RequestHead | None = None
+        """The head that was judged, of what may become another protocol."""
         self._questions: Questions | None = None
         self._silent_s = 0.0
 
@@ -101,6 +105,8 @@ class Exchange(Answering, RequestUser, Live):
         if context.tracer is not None:
             self.trace = context.tracer.begin(head)
         if context.judge is not None:
+            if head.upgrade:
+                self._asked = replace(head, fields=list(head.fields))
             verdict = self.verdict = context.judge.judge(peer.caller, peer.called, head)
             if verdict is not PASSES:
                 tell_verdict(context.metrics, verdict)
@@ -110,6 +116,22 @@ class Exchange(Answering, RequestUser, Live):
                 self._ask(verdict.ask, self._route)
                 return
         self._route()
+
+    def judge_again(self) -> None:
+        """The policies have changed: what speaks another protocol by now may be forbidden."""
+        judge, asked = self.context.judge, self._asked
+        if judge is None or asked is None or not self._is_upgraded or self.is_closed:
+            return
+        copy = replace(asked, fields=list(asked.fields))
+        try:
+            verdict = judge.judge(self.peer.caller, self.peer.called, copy, self.verdict)
+        except MeshError as error:
+            self.fail(error)
+        except Exception as bug:  # noqa: BLE001 - rule 1
+            self.failed_by(bug)
+        else:
+            if not verdict.allowed:
+                self.fail(RequestDeniedError(verdict.code, verdict.policy))
 
     def _ask(self, auths: tuple[ExternalAuth, ...], then: Callable[[], None]) -> None:
         self._questions = Questions(self, auths, then)

@@ -23,11 +23,13 @@ from mesh.model.request_policy import (
 from mesh.model.routes import Attachment, ExternalAuth
 from mesh.model.workload import AppProtocol, Port
 from mesh.routing.http.paths import PathNormalisation
-from mesh.wire.http.messages import ResponseHead, first
+from mesh.wire.http.messages import RequestHead, ResponseHead, first
+from tests.mesh.runtime.http.users import Caller as Asked
 from tests.mesh.worlds import pod, service
 from tests.waypoint.worker.engine.stage import CLIENT, WEB, Stage, endpoint, web
 from tests.waypoint.worker.engine.test_exchange import field, status
 from waypoint.worker.engine.context import Called
+from waypoint.worker.engine.exchange import Exchange
 from waypoint.worker.engine.judging import PASSES, PolicyJudge
 from waypoint.worker.engine.keys import DOUBT_S, REFRESH_S, KeyRing
 
@@ -420,3 +422,25 @@ def test_a_server_name_is_looked_for_when_a_policy_asks() -> None:
     assert connection(stage, "secret.example") == (False, "policy_denied")
     assert connection(stage, "open.example") == (True, "policy_none")
     assert not judge_of(judged(policy(DENY, GET_BY_CLIENT))).wants_name(called)
+
+
+def test_a_policy_that_comes_later_ends_what_speaks_another_protocol() -> None:
+    stage = judged()
+    stage.server("a").echoes = False
+    asked = Asked()
+    head = RequestHead(b"GET", b"/ws", b"web", [], upgrade=b"websocket")
+    asked.stream = stage.client().open(head, asked, end=True)
+    stage.run()
+    stage.server("a").requests[0].stream.answer(ResponseHead(101, [], upgrade=b"websocket"))
+    stage.run()
+    (live,) = stage.context.live
+    assert isinstance(live, Exchange)
+    judge_of(stage).put("other", policy(DENY, when(of(Attribute.PATH, "/other"))))
+    live.judge_again()
+    assert not live.is_closed
+    judge_of(stage).put("ws", policy(DENY, when(of(Attribute.PATH, "/ws"))))
+    live.judge_again()
+    stage.run()
+    assert live.is_closed
+    assert asked.loss is not None
+    assert not stage.bugs
