@@ -4,6 +4,7 @@ import typer
 
 from sluice import waypoint_commands
 from sluice.lab import commands
+from sluice.why import command as why_command
 
 app = typer.Typer(
     help="An ambient service mesh: mutual TLS for every pod, no sidecar.",
@@ -12,6 +13,7 @@ app = typer.Typer(
 )
 app.add_typer(commands.app, name="lab")
 app.add_typer(waypoint_commands.app, name="waypoint")
+app.command("why", epilog=why_command.EXITS)(why_command.why)
 
 
 @app.command()

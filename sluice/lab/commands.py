@@ -67,7 +67,12 @@ def exits(command: Callable[ParamsT, int]) -> Callable[ParamsT, None]:
     return run
 
 
-def _texts(paths: list[Path] | None) -> tuple[tuple[str, str], ...]:
+def read_texts(paths: list[Path] | None) -> tuple[tuple[str, str], ...]:
+    """The manifests that the paths name: where each is from, and what it says.
+
+    Raises:
+        LabRefusedError: one of them cannot be read.
+    """
     return tuple(text for path in paths or () for text in _of_path(path))
 
 
@@ -108,7 +113,7 @@ def up(
     from sluice.lab.launch import start  # noqa: PLC0415 - most commands do without
 
     home = Home.of(name)
-    texts = _texts(files)
+    texts = read_texts(files)
     start(home, nodes, has_mesh=not without_mesh, mesh_config=mesh_config)
     order = "apply" if texts else "wait"
     return obey(home, Request(order=order, texts=texts, seconds=timeout))
@@ -123,7 +128,9 @@ def apply(
     timeout: Seconds = APPLY_SECONDS,
 ) -> int:
     """Create or update objects, and wait until every proxy has acknowledged it."""
-    request = Request(order="apply", texts=_texts(files), is_waiting=not no_wait, seconds=timeout)
+    request = Request(
+        order="apply", texts=read_texts(files), is_waiting=not no_wait, seconds=timeout
+    )
     return obey(Home.of(name), request)
 
 
@@ -138,7 +145,7 @@ def delete(
     """Delete objects with all that they hold, and wait until they are gone."""
     if not objects and not files:
         raise typer.BadParameter("name a kind and an object, or give -f")
-    texts = _texts(files)
+    texts = read_texts(files)
     request = Request(order="delete", words=tuple(objects or ()), texts=texts, seconds=timeout)
     return obey(Home.of(name), request)
 
