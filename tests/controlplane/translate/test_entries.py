@@ -1,5 +1,7 @@
 """ServiceEntries and WorkloadEntries beyond what the recordings show."""
 
+from collections.abc import Mapping
+
 import pytest
 import yaml
 
@@ -7,6 +9,7 @@ from controlplane.translate.settings import Settings
 from controlplane.translate.translation import Translation
 from controlplane.translate.world import Translator
 from mesh.model.address import format_ip
+from mesh.model.fields import Json
 from mesh.model.kubernetes import ObjectKey
 from mesh.model.request_policy import RequestPolicy
 from mesh.model.routes import Attachment, Route
@@ -18,14 +21,20 @@ PLACE = "Kubernetes/networking.istio.io"
 
 
 def outside(
-    kind: str, name: str, namespace: str = "shop", created: str = "", **spec: object
+    kind: str,
+    name: str,
+    spec: Mapping[str, object],
+    namespace: str = "shop",
+    created: str = "",
 ) -> str:
     """A ServiceEntry or a WorkloadEntry as YAML."""
     metadata = {"name": name, "namespace": namespace}
     if created:
         metadata["creationTimestamp"] = created
     version = "networking.istio.io/v1"
-    return yaml.safe_dump({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
+    return yaml.safe_dump(
+        {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": {**spec}}
+    )
 
 
 def entry(
@@ -33,7 +42,7 @@ def entry(
 ) -> str:
     """A ServiceEntry with one port."""
     spec = {"ports": [HTTP], "resolution": "STATIC", **spec}
-    return outside("ServiceEntry", name, namespace, created, hosts=list(hosts), **spec)
+    return outside("ServiceEntry", name, {"hosts": list(hosts), **spec}, namespace, created)
 
 
 def owners(found: Translation, host: str) -> dict[str, tuple[str, bool]]:
@@ -57,9 +66,9 @@ def said(found: Translation, name: str, kind: str = "ServiceEntry") -> str:
 
 
 def test_the_oldest_entry_of_a_namespace_has_a_host_and_the_other_is_told() -> None:
-    place = {"endpoints": [{"address": "172.20.0.1"}]}
-    older = entry("b", "x.example.com", created="2026-01-01T00:00:00Z", **place)
-    younger = entry("a", "x.example.com", created="2026-01-02T00:00:00Z", **place)
+    places = [{"address": "172.20.0.1"}]
+    older = entry("b", "x.example.com", created="2026-01-01T00:00:00Z", endpoints=places)
+    younger = entry("a", "x.example.com", created="2026-01-02T00:00:00Z", endpoints=places)
     found = translated(younger, older)
 
     assert owners(found, "x.example.com") == {"shop": ("b", True)}
@@ -141,7 +150,7 @@ def test_of_two_who_say_that_they_have_an_address_the_older_keeps_it() -> None:
     )
     for name in "ab":
         key = ObjectKey("ServiceEntry", "shop", name)
-        address = {"host": f"{name}.example.com", "value": "240.240.0.9"}
+        address: Json = {"host": f"{name}.example.com", "value": "240.240.0.9"}
         both[key] = both[key].patched({"status": {"addresses": [address]}})
     found = Translator(Settings()).update(both)
     assert given(found, "b.example.com") == ["240.240.0.9", "2001:2::2"]
@@ -161,7 +170,7 @@ def test_an_address_that_a_user_writes_is_taken_from_who_was_given_it() -> None:
 def test_nonsense_in_a_status_is_passed_over() -> None:
     odd = objects(entry("a", "a.example.com"))
     key = ObjectKey("ServiceEntry", "shop", "a")
-    nonsense = [1, {"host": "a.example.com", "value": "x"}, {"host": "a.example.com"},
+    nonsense: list[Json] = [1, {"host": "a.example.com", "value": "x"}, {"host": "a.example.com"},
                 {"host": "a.example.com", "value": "10.0.0.1"}]  # fmt: skip
     odd[key] = odd[key].patched({"status": {"addresses": nonsense}})
     found = Translator(Settings()).update(odd)
@@ -194,7 +203,7 @@ def test_an_entry_that_makes_no_sense_has_no_effect_and_says_why(
     spec: dict[str, object], told: str
 ) -> None:
     written = {"hosts": ["x.example.com"], "ports": [HTTP], **spec}
-    found = translated(outside("ServiceEntry", "a", **written))
+    found = translated(outside("ServiceEntry", "a", written))
     assert told in said(found, "a")
     assert not [service for service in found.services.values() if service.name == "a"]
     assert "shop/web.shop.svc.cluster.local" in found.services
@@ -213,13 +222,13 @@ def test_an_entry_that_makes_no_sense_has_no_effect_and_says_why(
 def test_a_machine_that_makes_no_sense_has_no_effect_and_says_why(
     spec: dict[str, object], told: str
 ) -> None:
-    found = translated(outside("WorkloadEntry", "a", **spec))
+    found = translated(outside("WorkloadEntry", "a", spec))
     assert told in said(found, "a", "WorkloadEntry")
     assert not found.workloads
 
 
 def test_a_network_without_a_gateway_is_told() -> None:
-    found = translated(outside("WorkloadEntry", "a", network="moon"))
+    found = translated(outside("WorkloadEntry", "a", {"network": "moon"}))
     assert "spec.network: no Gateway leads to 'moon'" in said(found, "a", "WorkloadEntry")
 
 
@@ -320,7 +329,7 @@ kind: Service
 metadata: {name: sel, namespace: shop}
 spec: {clusterIP: 10.96.0.7, selector: {app: x}, ports: [{name: http, port: 80}]}
 """
-    machine = outside("WorkloadEntry", "m", address="172.20.0.9", labels={"app": "x"})
+    machine = outside("WorkloadEntry", "m", {"address": "172.20.0.9", "labels": {"app": "x"}})
     chosen = entry("a", "x.example.com", workloadSelector={"labels": {"app": "x"}})
     found = translated(web, machine, chosen)
     workload = found.workloads[f"{PLACE}/WorkloadEntry/shop/m"]
