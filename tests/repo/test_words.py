@@ -38,6 +38,13 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_every_page_is_in_the_list_of_pages() -> None:
+    listed = (ROOT / "docs" / "README.md").read_text()
+    pages = [page.relative_to("docs") for page in PAGES if page.parts[0] == "docs"]
+    pages = [page for page in pages if page.parts[0] not in {"README.md", "decisions"}]
+    assert [str(page) for page in pages if f"({page})" not in listed] == []
+
+
 def test_the_version_is_one() -> None:
     assert project()["version"] == version("sluice-mesh")
 
