@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from mesh.errors import ConfigError
+from mesh.errors import ConfigError, MeshError
+from mesh.model.address import SocketAddress, parse_ip
 from mesh.model.names import PACKET_MARK
 from mesh.runtime import settings
 from mesh.runtime.settings import Api, CertificateFiles, Http2, Keepalive, Ports, Workers
@@ -22,11 +23,8 @@ CPU_LIMITS: Final = ("ZTUNNEL_CPU_LIMIT", "ZTUNNEL_RESOURCE_CPU_LIMIT")
 NOT_DONE: Final[Mapping[str, str]] = {
     "ZTUNNEL_RESOURCE_CPU_REQUEST": "workers are one per core, at most 4 or the limit",
     "XDS_ON_DEMAND": "the whole state is always asked for",
-    "PREFERED_SERVICE_NAMESPACE": "there is no DNS proxy yet",
-    "DNS_CAPTURE": "there is no DNS proxy yet",
-    "DNS_PROXY_ADDR": "there is no DNS proxy yet",
-    "ISTIO_META_DNS_CAPTURE": "there is no DNS proxy yet",
-    "ISTIO_META_DNS_PROXY_ADDR": "there is no DNS proxy yet",
+    "DNS_PROXY_ADDR": "the DNS proxy is at port 15053 of a pod's loopback addresses",
+    "ISTIO_META_DNS_PROXY_ADDR": "the DNS proxy is at port 15053 of a pod's loopback addresses",
     "FAKE_CA": "certificates come from CA_ADDRESS or from files",
     "UNSTABLE_ENABLE_SOCKS5": "there is no SOCKS5 listener",
 }
@@ -89,6 +87,10 @@ class Config:
     localhost_app_tunnel: bool
     enable_response_baggage: bool
     ipv6_enabled: bool
+    dns_enabled: bool
+    dns_servers: tuple[SocketAddress, ...]
+    """Who is asked for names that are not the mesh's; none: those of /etc/resolv.conf."""
+    preferred_service_namespace: str
     authz_policy_info_logging: bool
     post_quantum_only: bool
     crl_path: str
@@ -147,6 +149,9 @@ class Config:
             localhost_app_tunnel=read.flag("LOCALHOST_APP_TUNNEL", default=True),
             enable_response_baggage=read.flag("ENABLE_RESPONSE_BAGGAGE", default=True),
             ipv6_enabled=read.flag("IPV6_ENABLED", default=True),
+            dns_enabled=_dns_enabled(read),
+            dns_servers=_dns_servers(read),
+            preferred_service_namespace=read.text("PREFERED_SERVICE_NAMESPACE"),
             authz_policy_info_logging=read.flag("AUTHZ_POLICY_INFO_LOGGING", default=False),
             post_quantum_only=read.choice("COMPLIANCE_POLICY", "", {"": False, "pqc": True}),
             crl_path=read.text("CRL_PATH"),
@@ -177,7 +182,7 @@ def _not_done(read: Variables) -> list[str]:
 
 def _check_what_must_not_be(read: Variables) -> None:
     if not read.flag("ENABLE_PROXY", default=True):
-        read.problem("ENABLE_PROXY", "there is no DNS proxy yet, so nothing would run: remove it")
+        read.problem("ENABLE_PROXY", "the DNS proxy does not run without it: remove it")
     if read.flag("TLS12_ENABLED", default=False):
         read.problem("TLS12_ENABLED", "the tunnel speaks TLS 1.3 only: remove it")
     if read.text("LOCAL_XDS") and read.text("LOCAL_XDS_PATH"):
@@ -218,6 +223,26 @@ def _certificate_files(read: Variables, mode: Mode) -> CertificateFiles | None:
             "certificate files are for PROXY_MODE=dedicated: a shared proxy has many identities",
         )
     return CertificateFiles(*(read.text(name) for name in names))
+
+
+def _dns_enabled(read: Variables) -> bool:
+    default = read.text("DNS_CAPTURE", "true")
+    return read.text("ISTIO_META_DNS_CAPTURE", default).lower() == "true"
+
+
+def _dns_servers(read: Variables) -> tuple[SocketAddress, ...]:
+    servers: list[SocketAddress] = []
+    for text in filter(None, map(str.strip, read.text("SLUICE_DNS_SERVERS").split(","))):
+        try:
+            is_bare = text.count(":") != 1 and not text.startswith("[")
+            servers.append(
+                SocketAddress(parse_ip(text), 53) if is_bare else SocketAddress.parse(text)
+            )
+        except MeshError:
+            read.problem(
+                "SLUICE_DNS_SERVERS", f"{text!r}: write addresses: 10.0.0.1,[fd00::1]:5353"
+            )
+    return tuple(servers)
 
 
 def _packet_mark(read: Variables, mode: Mode) -> int | None:

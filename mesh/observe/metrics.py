@@ -11,6 +11,7 @@ from typing import Final
 from mesh.model.identity import Identity
 from mesh.model.workload import Workload
 from mesh.observe.access_log import ConnectionRecord, Direction
+from mesh.observe.dns_metrics import DnsMetrics
 from mesh.wire.feed_answers import MetricRow
 
 OPENED: Final = "istio_tcp_connections_opened"
@@ -100,6 +101,7 @@ class TrafficMetrics:
     """The counters of one worker."""
 
     max_label_sets: int = MAX_LABEL_SETS
+    dns: DnsMetrics = field(default_factory=DnsMetrics)
     _counts: dict[Labels, _Counts] = field(default_factory=dict)
     _open: dict[str, int] = field(default_factory=dict)
     _single: dict[tuple[str, Labels], int] = field(default_factory=dict)
@@ -153,6 +155,7 @@ class TrafficMetrics:
             *((SOCKETS, (side,), (number,)) for side, number in self._open.items()),
             *((TRAFFIC, labels, counts.numbers) for labels, counts in self._counts.items()),
             *((name, labels, (number,)) for (name, labels), number in self._single.items()),
+            *self.dns.rows(),
         ]
 
     def _of(self, record: ConnectionRecord) -> _Counts:

@@ -24,12 +24,13 @@ from mesh.redirection.rules import (
     Rule,
     Table,
     Target,
+    TrackApart,
 )
 
 Options = frozenset[tuple[str, ...]]
 """One rule for comparison: each option with its values, `!` before a negated one."""
 
-_IMPLIED_MODULES: Final = frozenset({"tcp", "mark", "connmark"})
+_IMPLIED_MODULES: Final = frozenset({"tcp", "udp", "mark", "connmark"})
 _SAME_OPTION: Final = {"--to-port": "--to-ports", "--jump": "-j"}
 _ALL_BITS: Final = "0xffffffff"
 
@@ -104,14 +105,18 @@ def rule_text(rule: Rule) -> str:
 
 
 def _match_words(match: Match) -> Iterator[str]:
+    protocol = "tcp" if match.is_tcp else "udp" if match.is_udp else ""
     options = {
         "-s": match.source,
         "-d": match.destination,
         "! -d": match.destination_not,
         "-i": match.in_link,
         "-o": match.out_link,
-        "-p": "tcp" if match.is_tcp else "",
+        "! -o": match.out_link_not,
+        "-p": protocol,
         "-m": "tcp" if match.source or match.destination else "",  # as Istio writes these two
+        f"-m {protocol} --dport": str(match.port or ""),
+        f"-m {protocol} --sport": str(match.source_port or ""),
         "-m tcp ! --dport": str(match.port_not or ""),
         "-m mark --mark": _mark_word(match.mark),
         "-m mark ! --mark": _mark_word(match.mark_not),
@@ -130,6 +135,8 @@ def _target_words(target: Target) -> tuple[str, ...]:
             return ("-j", "REDIRECT", "--to-ports", str(port))
         case MarkConnection(mark):
             return ("-j", "CONNMARK", "--set-xmark", _mark_word(mark))
+        case TrackApart(zone):
+            return ("-j", "CT", "--zone", str(zone))
         case RestoreMark():
             return (
                 *("-j", "CONNMARK", "--restore-mark"),

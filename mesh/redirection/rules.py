@@ -5,7 +5,10 @@
 3. A marked packet is the proxy's own: it is not captured again. A marked connection runs from the
    proxy to the application with the client's address as its source: the application's answers get
    the mark back, and a route of their own (`mesh/runtime/netlink.py`) brings them to the proxy.
-4. Only TCP is captured. Nothing within the pod is: not loopback, not the pod's own address.
+4. Only TCP is captured, and DNS where that is wanted. Nothing within the pod is: not loopback, not
+   the pod's own address.
+5. The proxy's own DNS queries are tracked apart (a zone of their own): the application may have one
+   open from the same port to the same server, whose answer is not that of ours.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from typing import Final
 
 from mesh.model.names import (
     CONNECTION_MARK,
+    DNS_PORT,
     HBONE_PORT,
     INBOUND_PLAINTEXT_PORT,
     MARK_MASK,
@@ -24,6 +28,8 @@ from mesh.model.names import (
 )
 
 LOOPBACK_LINK: Final = "lo"
+DNS_SERVER_PORT: Final = 53
+OWN_QUERIES_ZONE: Final = 1
 
 
 class Family(Enum):
@@ -42,6 +48,7 @@ class Table(Enum):
 
     MANGLE = "mangle"
     NAT = "nat"
+    RAW = "raw"
 
 
 class Chain(Enum):
@@ -74,12 +81,16 @@ class Match:
     """Which packets a rule means: those for which everything that is given holds."""
 
     is_tcp: bool = False
+    is_udp: bool = False
     source: str = ""
     destination: str = ""
     destination_not: str = ""
     in_link: str = ""
     out_link: str = ""
+    out_link_not: str = ""
+    port: int = 0
     port_not: int = 0
+    source_port: int = 0
     mark: Mark | None = None
     mark_not: Mark | None = None
     connection_mark: Mark | None = None
@@ -114,7 +125,14 @@ class RestoreMark:
     """Give the packet its connection's mark."""
 
 
-Target = Accept | Return | Redirect | MarkConnection | RestoreMark
+@dataclass(frozen=True, slots=True)
+class TrackApart:
+    """Track its connection in a zone of its own."""
+
+    zone: int
+
+
+Target = Accept | Return | Redirect | MarkConnection | RestoreMark | TrackApart
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +154,17 @@ class Capture:
 
     inbound: bool = True
     virtual_links: tuple[str, ...] = ()
+    dns: bool = False
 
 
 def capture_rules(capture: Capture, family: Family) -> tuple[Rule, ...]:
     """All rules of an enrolled pod, for one family."""
-    return (*answer_rules(), *_arriving(capture, family), *_leaving(family))
+    return (
+        *answer_rules(),
+        *_arriving(capture, family),
+        *_leaving(capture, family),
+        *(_own_queries() if capture.dns else ()),
+    )
 
 
 def answer_rules() -> tuple[Rule, ...]:
@@ -174,13 +198,34 @@ def _arriving(capture: Capture, family: Family) -> list[Rule]:
     return [Rule(Table.NAT, Chain.ARRIVING, match, target) for match, target in matches]
 
 
-def _leaving(family: Family) -> list[Rule]:
+def _own_queries() -> tuple[Rule, ...]:
+    asked = Match(is_udp=True, mark=PROXYS, port=DNS_SERVER_PORT)
+    answered = Match(is_udp=True, mark_not=PROXYS, source_port=DNS_SERVER_PORT)
+    apart = TrackApart(OWN_QUERIES_ZONE)
+    return (
+        Rule(Table.RAW, Chain.ARRIVING, answered, apart),
+        Rule(Table.RAW, Chain.LEAVING, asked, apart),
+    )
+
+
+def _leaving(capture: Capture, family: Family) -> list[Rule]:
     captured = Match(is_tcp=True, destination_not=family.loopback, mark_not=PROXYS)
     own_address = Match(destination_not=family.loopback, out_link=LOOPBACK_LINK)
     matches: list[tuple[Match, Target]] = [
         (Match(is_tcp=True, destination=family.probe_source), Accept()),
+        *(_queries(family) if capture.dns else ()),
         (Match(is_tcp=True, mark=ANSWERED), Accept()),
         (own_address, Accept()),
         (captured, Redirect(OUTBOUND_PORT)),
     ]
     return [Rule(Table.NAT, Chain.LEAVING, match, target) for match, target in matches]
+
+
+def _queries(family: Family) -> tuple[tuple[Match, Target], ...]:
+    datagrams = Match(
+        is_udp=True, out_link_not=LOOPBACK_LINK, mark_not=PROXYS, port=DNS_SERVER_PORT
+    )
+    streams = Match(
+        is_tcp=True, destination_not=family.loopback, mark_not=PROXYS, port=DNS_SERVER_PORT
+    )
+    return ((datagrams, Redirect(DNS_PORT)), (streams, Redirect(DNS_PORT)))

@@ -44,7 +44,7 @@ class KernelLacksError(ConfigError):
         self.what = what
 
 
-def try_capture() -> None:
+def try_capture(capture: Capture | None = None) -> None:
     """Try all that capturing a pod needs, in a namespace that goes at once.
 
     Raises:
@@ -59,9 +59,9 @@ def try_capture() -> None:
         raise RightMissingError((missing_right(what, reason, "CAP_SYS_ADMIN"),)) from error
     try:
         raise_loopback(netns)
-        capture_pod(netns, Capture())
+        capture_pod(netns, capture or Capture(dns=True))
     except (UnavailableError, OSError) as error:
-        what = "capturing connections (nf_tables, nat, REDIRECT, mark and connmark)"
+        what = "capturing connections (nf_tables, nat, REDIRECT, CT, mark and connmark)"
         raise RightMissingError((missing_right(what, str(error), "CAP_NET_ADMIN"),)) from error
     finally:
         os.close(netns)

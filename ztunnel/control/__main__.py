@@ -3,6 +3,8 @@
 import os
 import sys
 
+from mesh.observe.collector import traffic_families
+from mesh.observe.dns_metrics import dns_families
 from mesh.runtime.control import process
 from mesh.runtime.control.pages import Pages
 from mesh.runtime.control.stats import Stats
@@ -23,6 +25,7 @@ def _build(config: Config, supervisor: SupervisorLink) -> tuple[Pages, process.W
             "ztunnel",
             control,
             control.workers,
+            of_rows=(traffic_families, dns_families),
             of_own=lambda: pod_families(control.pods, control.workers),
         ).page,
         control.readiness.page,

@@ -13,6 +13,8 @@ from mesh.wire.feed import PodInfo
 from ztunnel.worker import sockets
 from ztunnel.worker.call import Spawn
 from ztunnel.worker.context import Context
+from ztunnel.worker.dns import PodDns
+from ztunnel.worker.dns_sockets import NO_DNS, DnsSockets, listen_dns
 from ztunnel.worker.flow import Flows
 from ztunnel.worker.inbound import Inbound
 from ztunnel.worker.local import LocalWorkload
@@ -39,6 +41,7 @@ class Pod:
         info: PodInfo,
         netns: int,
         listeners: list[sockets.Listener],
+        listening: DnsSockets,
         spawn: Spawn,
     ) -> None:
         """Take over the listeners, and begin to accept; `netns` has to stay open as long."""
@@ -50,6 +53,7 @@ class Pod:
         local = LocalWorkload(context.world, context.changed, info)
         spoofs = all(each.transparent for each in listeners if SPOOFING[each.port])
         way = Way(netns, context.config.keepalive, context.config.packet_mark, spoofs)
+        self.dns = PodDns(context, local, netns, listening)
         self._outbound = Outbound(context, local, way, self.flows, spawn)
         self._inbound = Inbound(context, local, way, self.flows, spawn, info.only_port)
         passthrough = Passthrough(context, local, way, self.flows, spawn)
@@ -93,6 +97,7 @@ class Pod:
             acceptor.close()
         for listener in self._listeners:
             listener.socket.close()
+        self.dns.stop()
         self._inbound.drain()
 
     def close(self) -> None:
@@ -125,9 +130,16 @@ async def serve_pod(
     Cancellation: as `stop`.
     """
     try:
-        listeners = _listen(context, netns, OWN if info.only_port else SPOOFING)
+        has_dns = context.config.dns_enabled and not info.only_port
+        listening = listen_dns(netns, context.config) if has_dns else NO_DNS
+        try:
+            listeners = _listen(context, netns, OWN if info.only_port else SPOOFING)
+        except BaseException:
+            listening.close()
+            raise
         async with trio.open_nursery() as nursery:
-            pod = Pod(context, info, netns, listeners, nursery.start_soon)
+            pod = Pod(context, info, netns, listeners, listening, nursery.start_soon)
+            nursery.start_soon(pod.dns.run)
             task_status.started(pod)
             try:
                 await pod.stopped.wait()

@@ -9,6 +9,7 @@ from mesh.redirection.rules import (
     Redirect,
     Rule,
     Table,
+    TrackApart,
     answer_rules,
     capture_rules,
 )
@@ -62,3 +63,23 @@ def test_families_differ_in_addresses_only() -> None:
     v4, v6 = (capture_rules(Capture(), family) for family in Family)
 
     assert [(r.table, r.chain, r.target) for r in v4] == [(r.table, r.chain, r.target) for r in v6]
+
+
+@families
+def test_with_dns_both_kinds_of_queries_go_to_the_proxy_before_other_connections(
+    family: Family,
+) -> None:
+    rules = capture_rules(Capture(dns=True), family)
+
+    assert redirects(rules) == [
+        (Chain.ARRIVING, 15006),
+        (Chain.LEAVING, 15053),
+        (Chain.LEAVING, 15053),
+        (Chain.LEAVING, 15001),
+    ]
+    own = [rule for rule in rules if isinstance(rule.target, TrackApart)]
+    assert [(rule.table, rule.chain, rule.target) for rule in own] == [
+        (Table.RAW, Chain.ARRIVING, TrackApart(1)),
+        (Table.RAW, Chain.LEAVING, TrackApart(1)),
+    ]
+    assert set(capture_rules(Capture(), family)) < set(rules)

@@ -45,8 +45,13 @@ def rules_in(netns: int, family: Family) -> list[str]:
 @families
 @pytest.mark.parametrize(
     "capture",
-    [Capture(), Capture(inbound=False), Capture(virtual_links=("net1", "tap+"))],
-    ids=["all", "outbound", "nested"],
+    [
+        Capture(),
+        Capture(inbound=False),
+        Capture(virtual_links=("net1", "tap+")),
+        Capture(dns=True),
+    ],
+    ids=["all", "outbound", "nested", "dns"],
 )
 def test_what_is_written_is_what_is_read_back(pod: int, family: Family, capture: Capture) -> None:
     assert set_rules(pod, family, capture_rules(capture, family))

@@ -316,7 +316,8 @@ def town(**environment: str) -> Iterator[Town]:
         stack.callback(wire, here, lambda wiring: wiring.remove(bridge))
         pods = {name: stack.enter_context(_pod(here, bridge, name)) for name in ADDRESSES}
         starting = {
-            node: worker(LOG_FORMAT="json", RUST_LOG="info", **environment) for node in NODES
+            node: worker(**{"LOG_FORMAT": "json", "RUST_LOG": "info", **environment})
+            for node in NODES
         }
         with ThreadPoolExecutor() as threads:  # a process takes its time to begin
             begun = {node: threads.submit(each.__enter__) for node, each in starting.items()}
