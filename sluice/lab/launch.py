@@ -15,6 +15,7 @@ from mesh.runtime.netns import remove_netns
 from sluice.lab.client import ask, is_running
 from sluice.lab.errors import LabFailedError, LabRefusedError
 from sluice.lab.home import LAB_VARIABLE, ROOT, Home
+from sluice.lab.places import remove_places
 from sluice.lab.processes import kill_lab
 from sluice.lab.protocol import Request
 
@@ -171,23 +172,10 @@ def remove(home: Home) -> bool:
         raise LabFailedError(f"processes of lab {home.lab!r} do not die")
     for path in home.all_netns():
         remove_netns(path)
-    _remove_made_folders(home)
+    remove_places(home)
     _detach_below(home.folder)
     shutil.rmtree(home.folder, ignore_errors=True)
     return found
-
-
-def _remove_made_folders(home: Home) -> None:
-    """Remove the mount points that were made on the machine, unless somebody uses them."""
-    if not home.made_folders.exists():
-        return
-    for line in reversed(home.made_folders.read_text().splitlines()):
-        path = Path(line)
-        with suppress(OSError):
-            if path.is_dir():
-                path.rmdir()
-            elif path.stat().st_size == 0:
-                path.unlink()
 
 
 def _detach_below(folder: Path) -> None:

@@ -14,6 +14,7 @@ from sluice.lab.environment import volume_files
 from sluice.lab.files import FileMount
 from sluice.lab.home import Home
 from sluice.lab.objects import Objects
+from sluice.lab.places import make_place
 from sluice.lab.tokens import SHORTEST_S, pod_token, write_private
 
 log = logging.getLogger(__name__)
@@ -81,21 +82,6 @@ def mounts_of(home: Home, container: Part, folders: dict[str, Path]) -> list[Fil
     for mount in container.parts("volumeMounts"):
         source = folders[mount.text("name")] / mount.text("subPath")
         target = Path(mount.text("mountPath"))
-        _make_place(home, target, is_folder=source.is_dir())
+        make_place(home, target, is_folder=source.is_dir())
         mounts.append(FileMount(source, target, is_read_only=mount.flag("readOnly")))
     return mounts
-
-
-def _make_place(home: Home, target: Path, *, is_folder: bool) -> None:
-    # A mount needs something below it, and the machine's file system is all there is: what is made
-    # is empty, and is written down first, so that `lab down` can take it away.
-    missing = [path for path in (target, *target.parents) if not path.exists()]
-    if not missing:
-        return
-    with home.made_folders.open("a") as notes:
-        notes.writelines(f"{path}\n" for path in reversed(missing))
-    if is_folder:
-        target.mkdir(parents=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch()
