@@ -11,6 +11,7 @@ from controlplane.translate.entry_facts import MachineFacts, PlaceFacts
 from controlplane.translate.facts import ServiceFacts
 from controlplane.translate.store import Store
 from controlplane.translate.waypoints import Choice, waypoint_of
+from mesh.model.address import format_ip
 from mesh.model.workload import Port, Service, Workload
 
 _DEFAULT: Final = "default"
@@ -52,6 +53,12 @@ def build_endpoints(store: Store, facts: ServiceFacts, built: Built) -> None:
     for host in lost:
         owner = store.owner(host, facts.key.namespace)
         built.problems.append(f"spec.hosts: {owner} has {host} already: no effect for this host")
+    for written in entry.ranges:
+        for other in store.vips.others(facts.key, written)[:1]:
+            built.problems.append(
+                f"spec.addresses: {format_ip(written[0])} is {other}'s too: callers in their "
+                "namespaces reach their own, others one of them: give each an address of its own"
+            )
     plain = replace(entry.workload, authorization_policies=policies_of(store, facts))
     for place in entry.places:
         _check_network(store, place, "spec.endpoints", built)

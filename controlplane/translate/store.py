@@ -26,6 +26,7 @@ from controlplane.translate.route_facts import ProgramFacts, RouteFacts, Routing
 from controlplane.translate.route_store import RouteStore, discard
 from controlplane.translate.settings import Settings
 from controlplane.translate.targeted_facts import TargetedFacts
+from controlplane.translate.vips import Vips
 from mesh.model.kubernetes import ObjectKey
 from mesh.model.workload import Service
 from mesh.policy.peer_authentication import Mode, PeerAuthentication, inherited_mode, oldest
@@ -123,6 +124,7 @@ class Store:
         self.machines = Shelf[MachineFacts]()
         """WorkloadEntries."""
         self.hosts = Hosts()
+        self.vips = Vips()
         self.allocations = Allocations()
         self.slices = Shelf[SliceFacts]()
         self.things: dict[ObjectKey, ThingFacts] = {}
@@ -235,6 +237,7 @@ class Store:
         selecting = self._services_by_selector.at(facts.key.namespace)
         selecting.put(_label(facts), facts.selector, facts)
         self._shelf(facts).put(facts)
+        self.vips.put(facts)
         if facts.entry is not None:
             self.hosts.put(facts)
             self.allocations.put(facts)
@@ -243,6 +246,7 @@ class Store:
         selecting = self._services_by_selector.at(facts.key.namespace)
         selecting.remove(_label(facts), facts.selector)
         self._shelf(facts).drop(facts.key)
+        self.vips.drop(facts)
         if facts.entry is not None:
             self.hosts.drop(facts)
             self.allocations.drop(facts)

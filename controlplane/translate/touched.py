@@ -115,6 +115,9 @@ def _of_service(
 ) -> Iterator[ObjectKey]:
     yield from _selected(_carriers(store, key.namespace), _selectors(old, new))
     yield from _of_hosts(store, key, old, new)
+    for facts in (old, new):
+        if isinstance(facts, ServiceFacts):
+            yield from store.vips.entries_at(facts)
     if key.kind == SERVICE_ENTRY:
         return
     for found in store.slices_of_service(key.namespace, key.name):

@@ -252,6 +252,22 @@ def test_endpoints_of_an_entry_without_resolution_have_no_effect() -> None:
     assert "spec.endpoints: have no effect with resolution NONE" in said(found, "a")
 
 
+def test_an_address_that_another_has_too_is_told_and_no_more_once_the_other_is_gone() -> None:
+    translator = Translator(Settings())
+    both = objects(
+        entry("a", "a.example.com", addresses=["10.97.0.1"]),
+        entry("b", "b.example.com", addresses=["10.97.0.1"]),
+        entry("c", "c.example.com", addresses=["10.96.0.1"]),
+    )
+    found = translator.update(both)
+    assert "spec.addresses: 10.97.0.1 is ServiceEntry shop/b's too" in said(found, "a")
+    assert "10.97.0.1 is ServiceEntry shop/a's too" in said(found, "b")
+    assert "10.96.0.1 is Service shop/web's too" in said(found, "c")
+    gone = (ObjectKey("ServiceEntry", "shop", "b"), ObjectKey("Service", "shop", "web"))
+    found = translator.update({key: one for key, one in both.items() if key not in gone})
+    assert (said(found, "a"), said(found, "c")) == ("", "")
+
+
 # Waypoints.
 
 
