@@ -23,6 +23,7 @@ from cni.status import Status
 from cni.world import World
 from cni.zds_server import ZdsServer
 from mesh.errors import ConfigError
+from mesh.redirection.rules import Capture
 from mesh.runtime.capture import try_capture
 from mesh.runtime.http_server import HttpListenFailedError, listen_http, serve_http
 from mesh.runtime.manifests import ManifestFolder, Snapshot
@@ -98,11 +99,17 @@ async def run(settings: Settings) -> None:
 
     Cancellation: as a signal.
     """
-    await trio.to_thread.run_sync(try_capture)
+    await trio.to_thread.run_sync(try_capture, Capture(dns=settings.dns_capture))
     status = Status()
     pods = Pods(settings.run_dir / "pods")
     pods.load()
-    world = World(Snapshot(), settings.node, settings.root_namespace, settings.excluded)
+    world = World(
+        Snapshot(),
+        settings.node,
+        settings.root_namespace,
+        settings.excluded,
+        settings.dns_capture,
+    )
 
     def changed() -> None:
         status.show(ztunnel_connected=proxies.connected)

@@ -13,6 +13,7 @@ from mesh.model.kubernetes import KubernetesObject
 from mesh.model.names import DATAPLANE_MODE_LABEL
 from mesh.redirection.rules import Capture
 
+DNS_ANNOTATION: Final = "ambient.istio.io/dns-capture"
 BYPASS_ANNOTATION: Final = "ambient.istio.io/bypass-inbound-capture"
 VIRTUAL_LINKS_ANNOTATION: Final = "istio.io/reroute-virtual-interfaces"
 SIDECAR_ANNOTATION = "sidecar.istio.io/status"
@@ -75,21 +76,33 @@ def _exception(pod: KubernetesObject, excluded: Collection[str], proxy_namespace
 _LINK: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}\+?")
 
 
-def capture_of(pod: KubernetesObject) -> Capture:
+def capture_of(pod: KubernetesObject, *, dns: bool = False) -> Capture:
     """What of a pod's traffic is to be captured, by its annotations.
+
+    Args:
+        pod: the pod's object.
+        dns: whether DNS queries are, where no annotation says otherwise.
 
     Raises:
         FieldInvalidError: an annotation that cannot be understood. Capturing something else than
             was asked for would be a surprise in either direction.
     """
-    bypass = pod.annotations.get(BYPASS_ANNOTATION, "false").lower()
-    if bypass not in {"true", "false"}:
-        raise _annotation_invalid(pod, BYPASS_ANNOTATION, "must be true or false")
     written = pod.annotations.get(VIRTUAL_LINKS_ANNOTATION, "")
     links = tuple(filter(None, (part.strip() for part in written.split(","))))
     if not all(_LINK.fullmatch(link) for link in links):
         raise _annotation_invalid(pod, VIRTUAL_LINKS_ANNOTATION, "must be names of links: a,b")
-    return Capture(inbound=bypass == "false", virtual_links=links)
+    return Capture(
+        inbound=not _flag(pod, BYPASS_ANNOTATION, default=False),
+        virtual_links=links,
+        dns=_flag(pod, DNS_ANNOTATION, default=dns),
+    )
+
+
+def _flag(pod: KubernetesObject, annotation: str, *, default: bool) -> bool:
+    word = pod.annotations.get(annotation, str(default)).lower()
+    if word not in {"true", "false"}:
+        raise _annotation_invalid(pod, annotation, "must be true or false")
+    return word == "true"
 
 
 def _annotation_invalid(pod: KubernetesObject, name: str, mend: str) -> FieldInvalidError:

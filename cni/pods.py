@@ -126,6 +126,7 @@ class Pod:
             "phase": self.phase.value,
             "inbound": self.capture.inbound,
             "virtualLinks": links,
+            "dns": self.capture.dns,
             "earlier": None if self.earlier is None else dict(self.earlier),
         }
 
@@ -155,6 +156,7 @@ class Pod:
             capture=Capture(
                 inbound=part.flag("inbound", default=True),
                 virtual_links=tuple(part.texts("virtualLinks")),
+                dns=part.flag("dns", default=False),
             ),
             earlier={cookie: counted.number(cookie) for cookie in counted.body}
             if part.has("earlier")

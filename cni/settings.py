@@ -31,6 +31,7 @@ class Settings:
     root_namespace: str
     status_port: int
     attest_s: float
+    dns_capture: bool
     log_level: str
 
     @property
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         root_namespace=given.root_namespace,
         status_port=given.status_port,
         attest_s=given.attest_seconds,
+        dns_capture=given.dns_capture == "true",
         log_level=given.log_level,
     )
 
@@ -88,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--status-port", metavar="PORT", type=int, default=STATUS_PORT, help=words)
     words = "how often pods are looked at, at most (default %(default)s)"
     add("--attest-seconds", metavar="S", type=float, default=ATTEST_S, help=words)
+    words = "whether pods' DNS queries go to the node proxy, too (default %(default)s)"
+    add("--dns-capture", choices=("true", "false"), default="true", help=words)
     levels = ("debug", "info", "warning", "error")
     add("--log-level", choices=levels, default="info")
     return parser

@@ -28,6 +28,8 @@ class World:
     node: str
     root_namespace: str
     excluded: tuple[str, ...]
+    dns: bool = False
+    """Whether pods' DNS queries are captured, where no annotation says otherwise."""
 
     @property
     def is_known(self) -> bool:
@@ -49,7 +51,7 @@ class World:
         Raises:
             FieldInvalidError: an annotation that cannot be understood.
         """
-        return Wanted(listed, self._eligibility(listed), capture_of(listed))
+        return Wanted(listed, self._eligibility(listed), capture_of(listed, dns=self.dns))
 
     def strictness(self, pod: Pod) -> Strictness:
         """On which of a pod's ports plain text is refused."""

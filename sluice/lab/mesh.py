@@ -14,7 +14,7 @@ import trio
 from mesh.errors import MeshError
 from mesh.model.fields import Json
 from mesh.model.kubernetes import KubernetesObject
-from sluice.lab.addresses import CONTROL, node_address
+from sluice.lab.addresses import CONTROL, DNS_SERVICE, node_address
 from sluice.lab.cni import added_plugins, read_chain
 from sluice.lab.components import Component, until
 from sluice.lab.home import LAB_VARIABLE, PROXY_ACCOUNT, SYSTEM_NAMESPACE, Home, proxy_pod_name
@@ -158,6 +158,8 @@ def proxy(home: Home, store: Store, node: str) -> Component:
             "INSTANCE_IP": node_address(node).v4,
             "ZTUNNEL_WORKER_THREADS": "1",
             "SLUICE_STATE_DIR": str(folders.ztunnel),
+            # A cluster gives it a pod's resolver; here it sees the machine's.
+            "SLUICE_DNS_SERVERS": DNS_SERVICE,
         },
         prepare=prepare,
         is_ready=is_ready,

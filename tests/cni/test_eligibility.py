@@ -67,6 +67,7 @@ def test_some_pods_are_never_enrolled(
             {"istio.io/reroute-virtual-interfaces": "net1, tap+"},
             Capture(virtual_links=("net1", "tap+")),
         ),
+        ({"ambient.istio.io/dns-capture": "true"}, Capture(dns=True)),
     ],
 )
 def test_annotations_say_what_is_captured(
@@ -79,6 +80,7 @@ def test_annotations_say_what_is_captured(
     "annotations",
     [
         {"ambient.istio.io/bypass-inbound-capture": "yes"},
+        {"ambient.istio.io/dns-capture": "off"},
         {"istio.io/reroute-virtual-interfaces": "net1 -j ACCEPT"},
         {"istio.io/reroute-virtual-interfaces": "net1\n-A OUTPUT -j ACCEPT"},
         {"istio.io/reroute-virtual-interfaces": "a-name-that-is-too-long"},
@@ -89,3 +91,9 @@ def test_an_annotation_that_cannot_be_understood_is_named(annotations: dict[str,
 
     with pytest.raises(FieldInvalidError, match=r"Pod shop/front: metadata\.annotations"):
         capture_of(pod)
+
+
+def test_a_pod_may_keep_its_dns_queries_out_where_those_of_others_are_captured() -> None:
+    out = {"annotations": {"ambient.istio.io/dns-capture": "false"}}
+    assert capture_of(made("Pod", "a", "b"), dns=True) == Capture(dns=True)
+    assert capture_of(made("Pod", "a", "b", metadata=out), dns=True) == Capture()

@@ -22,7 +22,7 @@ POD = Pod(
     netns="/run/netns/x",
     netns_id=(1, 2),
     phase=Phase.RELEASING,
-    capture=Capture(inbound=False, virtual_links=("a", "b")),
+    capture=Capture(inbound=False, virtual_links=("a", "b"), dns=True),
     earlier={"00ff": 80, "01": 0},
 )
 
