@@ -5,11 +5,10 @@ from typing import Final
 
 from controlplane.translate.built import Built, Told
 from controlplane.translate.conditions import condition
-from controlplane.translate.route_facts import ProgramFacts, TrafficFacts
+from controlplane.translate.route_facts import HOSTNAME, ProgramFacts, TrafficFacts
 from controlplane.translate.service_waypoints import all_waypoints, at_home, waypoints_of_route
 from controlplane.translate.store import Store
 from mesh.model.fields import Json
-from mesh.model.kubernetes import ObjectKey
 from mesh.model.problems import FILTER_SOURCE
 from mesh.model.routes import FilterProgram
 
@@ -20,24 +19,43 @@ def build_traffic(store: Store, facts: TrafficFacts, built: Built) -> None:
     """How requests reach a service: told to every waypoint, since any may have it as a backend."""
     if facts.service is None:
         return
-    service = store.services.get(facts.service.namespace, facts.service.name)
-    if service is None or service.service is None:
+    name, namespace = _service(store, facts)
+    if not name:
         built.problems.append(f"spec.host: there is no {facts.service}: make it; no effect")
         return
-    first = min(store.routing.traffic_of(facts.service), key=_place)
+    several = store.routing.traffic_of(facts.service)
+    first = min(
+        (each for each in several if _service(store, each)[0] == name),
+        key=lambda each: (each.key.namespace != namespace, each.created, each.key),
+    )
     if first is not facts:
         mend = f"{first.key} counts for the same Service: put both into one; no effect"
         built.problems.append(f"spec.host: {mend}")
         return
     waypoints = all_waypoints(store)
     for value in facts.values:
-        built.values.append(Told(replace(value, service=service.service.key), waypoints))
+        built.values.append(Told(replace(value, service=name), waypoints))
 
 
-def _place(facts: TrafficFacts) -> tuple[bool, str, ObjectKey]:
-    """The service's own namespace before the root's; the older before the younger."""
-    is_elsewhere = facts.service is None or facts.key.namespace != facts.service.namespace
-    return is_elsewhere, facts.created, facts.key
+def _service(store: Store, facts: TrafficFacts) -> tuple[str, str]:
+    """The service that a rule is about, and its namespace; empty: there is none.
+
+    Of a host that is no Service's: that of its own namespace; for a rule of the root namespace,
+    that of whoever has it for all.
+    """
+    key = facts.service
+    if key is None:
+        return "", ""
+    if key.kind == HOSTNAME:
+        own = facts.key.namespace
+        owner = store.owner(key.name, own)
+        if owner is None and own == store.settings.root_namespace:
+            owner = store.owner(key.name)
+        return (f"{owner.namespace}/{key.name}", owner.namespace) if owner else ("", "")
+    service = store.services.get(key.namespace, key.name)
+    if service is None or service.service is None:
+        return "", ""
+    return service.service.key, key.namespace
 
 
 def build_program(store: Store, facts: ProgramFacts, built: Built) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from controlplane.translate.route_facts import TrafficFacts
+from controlplane.translate.read_machines import is_host
+from controlplane.translate.route_facts import TrafficFacts, hostname_key
 from controlplane.translate.route_fields import number_at
 from controlplane.translate.settings import Settings
 from mesh.model.fields import Part
@@ -87,7 +88,7 @@ def read_traffic(found: KubernetesObject, settings: Settings) -> TrafficFacts:
 def _service(
     found: KubernetesObject, host: str, settings: Settings
 ) -> tuple[ObjectKey | None, str]:
-    """The Service that a host means, and why it has none."""
+    """The Service, or whoever has a host, that a host means; and why it means nobody."""
     own = found.key.namespace
     suffix = f".svc.{settings.cluster_domain}"
     match host.removesuffix(suffix).removesuffix(".svc").split("."):
@@ -95,8 +96,10 @@ def _service(
             namespace = own
         case [name, namespace] if name and namespace:
             pass
+        case _ if is_host(host):
+            return hostname_key(host), ""
         case _:
-            return None, f"spec.host: {host!r:.100} is no Service of this cluster: no effect"
+            return None, f"spec.host: {host!r:.100} is no host's name: no effect"
     if "*" in host:
         return None, f"spec.host: {host!r:.100} means no one Service: write one name; no effect"
     if own not in (namespace, settings.root_namespace):

@@ -172,7 +172,7 @@ class TrafficFacts:
 
     key: ObjectKey
     service: ObjectKey | None
-    """The Service that its host means, if it is one of the cluster's."""
+    """The Service that its host means; of another host, the key of whoever has it."""
     values: tuple[ServiceTraffic, ...] = ()
     """Without the service's name yet."""
     created: str = ""

@@ -49,6 +49,32 @@ spec:
   nodeName: node-2
   containers: [{name: web, image: sluice/echo, ports: [{name: http, containerPort: 3000}]}]
 """
+NAMED = """
+apiVersion: v1
+kind: Service
+metadata: {name: rows, namespace: far}
+spec: {clusterIP: None, selector: {app: rows}, ports: [{name: http, port: 3000}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: named, namespace: shop, labels: {istio.io/use-waypoint: way}}
+spec:
+  hosts: [named.example.com]
+  addresses: [10.97.0.3]
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 3000}]
+  endpoints: [{address: rows.far.svc.cluster.local}]
+"""
+RANGE = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: range, namespace: shop}
+spec:
+  hosts: [range.example.com]
+  addresses: [PLACE/32, 10.97.9.0/24]
+  resolution: NONE
+  ports: [{number: 3000, name: http, protocol: HTTP}]
+"""
 ENTRY = """
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -147,7 +173,7 @@ def test_an_outside_pod_is_reached_by_the_address_of_its_entry(mesh: Lab) -> Non
     assert mesh.curl(CLIENT, "http://240.240.0.1/")["pod"] == "rows"
 
 
-def test_a_waypoint_a_route_and_a_policy_stand_before_it(mesh: Lab) -> None:
+def test_a_waypoint_a_policy_and_a_route_stand_before_it(mesh: Lab) -> None:
     mesh.apply(WAYPOINT)
     mesh.apply(entry(mesh, "way", "addresses: [10.97.0.1]"))
     wait_until(
@@ -164,6 +190,21 @@ def test_a_waypoint_a_route_and_a_policy_stand_before_it(mesh: Lab) -> None:
     headers = mesh.curl(CLIENT, "http://10.97.0.1/")["headers"]
     assert isinstance(headers, dict)
     assert {name.lower(): value for name, value in headers.items()}["x-route"] == ["yes"]
+
+
+def test_a_waypoint_looks_up_an_endpoint_that_is_a_name(mesh: Lab) -> None:
+    # A node's proxy asks the resolver of its machine, which knows nothing of a lab's names.
+    place = str(shown(mesh, "pod", "far/rows")["podIP"])
+    mesh.apply(NAMED.replace("PLACE", place))
+    assert mesh.curl(CLIENT, "http://10.97.0.3/")["pod"] == "rows"
+
+
+def test_whatever_was_called_is_called_where_there_is_nothing_to_resolve(mesh: Lab) -> None:
+    place = str(shown(mesh, "pod", "far/rows")["podIP"])
+    mesh.apply(RANGE.replace("PLACE", place))
+    assert mesh.curl(CLIENT, f"http://{place}:3000/")["pod"] == "rows"
+    named = 'dst.service="range.example.com"'
+    wait_until("the line of the log", lambda: named in mesh.must("logs", "ztunnel@node-1"))
 
 
 def test_a_machine_is_called_only_as_the_account_that_its_entry_names(mesh: Lab) -> None:

@@ -12,7 +12,7 @@ from mesh.model.address import format_ip
 from mesh.model.fields import Json
 from mesh.model.kubernetes import ObjectKey
 from mesh.model.request_policy import RequestPolicy
-from mesh.model.routes import Attachment, Route
+from mesh.model.routes import Attachment, Route, ServiceTraffic
 from mesh.model.workload import Visibility
 from tests.controlplane.translate.routing import objects, routes, translated, with_rules
 
@@ -322,6 +322,16 @@ def test_a_backend_can_be_named_by_its_host(
     [rule] = only(found).rules
     [told] = rule.backends
     assert (told.service, bool(told.problem)) == (service, bool(problem))
+
+
+@pytest.mark.parametrize(
+    ("namespace", "counts"), [("shop", True), ("istio-system", True), ("yard", False)]
+)
+def test_a_traffic_rule_can_be_for_a_host_of_an_entry(namespace: str, counts: bool) -> None:
+    rule = outside("DestinationRule", "d", {"host": "x.example.com"}, namespace)
+    found = translated(entry("a", "x.example.com"), rule)
+    told = [t.value for t in found.configuration.values() if isinstance(t.value, ServiceTraffic)]
+    assert [each.service for each in told] == (["shop/x.example.com"] if counts else [])
 
 
 def test_a_policy_can_be_for_an_entry() -> None:

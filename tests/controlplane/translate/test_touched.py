@@ -246,6 +246,16 @@ spec:
   resolution: DNS
   ports: [{number: 80, protocol: HTTP}]
 ---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: outside, namespace: shop}
+spec: {host: rows.example.com}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: outside, namespace: istio-system}
+spec: {host: rows.example.com}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: outside, namespace: shop}
