@@ -38,9 +38,7 @@ class Serving:
         self._acceptor: Acceptor | None = None
         self._has_ended = False
         self._upstreams = Upstreams(context, spawn)
-        self._engine = (
-            None if make_engine is None else make_engine(context, self._upstreams, spawn)
-        )
+        self._engine = None if make_engine is None else make_engine(context, self._upstreams, spawn)
         tcp = Tcp(context, self._upstreams)
         self._inbound = Inbound(context, spawn, tcp, self._engine)
 
