@@ -42,7 +42,7 @@ spec: {containers: [{name: app, image: sluice/echo}]}
 apiVersion: v1
 kind: Service
 metadata: {name: yard, namespace: yard}
-spec: {selector: {app: yard}, ports: [{name: tcp, port: 80}]}
+spec: {selector: {app: yard}, ports: [{name: tcp, port: 80, targetPort: 3000}]}
 ---
 apiVersion: v1
 kind: Pod
