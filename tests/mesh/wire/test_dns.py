@@ -159,6 +159,14 @@ def test_an_alias_comes_before_the_addresses_of_what_it_stands_for() -> None:
     ]
 
 
+def test_who_asks_again_hears_the_same_under_an_id_and_a_spelling_of_its_own() -> None:
+    first, again = query(), with_id(query(), 7)
+    assert answered(again, "10.0.0.1") == with_id(answered(first, "10.0.0.1"), 7)
+    assert answered(first, "10.0.0.2") != answered(first, "10.0.0.1")
+    other = dns.message.from_wire(answered(query("wEB.example.com."), "10.0.0.1"))
+    assert str(other.question[0].name) == "wEB.example.com."
+
+
 def test_no_address_is_an_answer_without_records() -> None:
     told = dns.message.from_wire(answered(query()))
     assert (told.rcode(), told.answer) == (dns.rcode.NOERROR, [])
