@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controlplane.translate.settings import Settings
 from controlplane.translate.translation import Translation
 from controlplane.translate.world import Translator
 from mesh.model.address import format_ip
 from mesh.model.fields import Json
-from mesh.model.kubernetes import ObjectKey
+from mesh.model.kubernetes import KubernetesObject, ObjectKey
 from mesh.model.request_policy import RequestPolicy
 from mesh.model.routes import Attachment, Route, ServiceTraffic
 from mesh.model.workload import Visibility
@@ -54,7 +56,7 @@ def owners(found: Translation, host: str) -> dict[str, tuple[str, bool]]:
     }
 
 
-def given(found: Translation, host: str, namespace: str = "shop") -> list[str]:
+def addresses(found: Translation, host: str, namespace: str = "shop") -> list[str]:
     return [format_ip(each.ip) for each in found.services[f"{namespace}/{host}"].addresses]
 
 
@@ -126,7 +128,7 @@ def test_who_may_see_an_entry(names: list[str], seen: Visibility, told: str) -> 
 def test_addresses_are_kept_when_the_control_plane_starts_anew() -> None:
     first = objects(entry("m", "m.example.com"), entry("n", "n.example.com"))
     found = Translator(Settings()).update(first)
-    assert given(found, "m.example.com") == ["240.240.0.1", "2001:2::1"]
+    assert addresses(found, "m.example.com") == ["240.240.0.1", "2001:2::1"]
     status = {
         key: {"addresses": found.statuses[key]["addresses"]}
         for key in first
@@ -139,8 +141,8 @@ def test_addresses_are_kept_when_the_control_plane_starts_anew() -> None:
     anew = Translator(Settings()).update(later)
 
     for host in ("m.example.com", "n.example.com"):
-        assert given(anew, host) == given(found, host)
-    assert given(anew, "a.example.com") == ["240.240.0.3", "2001:2::3"]
+        assert addresses(anew, host) == addresses(found, host)
+    assert addresses(anew, "a.example.com") == ["240.240.0.3", "2001:2::3"]
 
 
 def test_of_two_who_say_that_they_have_an_address_the_older_keeps_it() -> None:
@@ -153,18 +155,18 @@ def test_of_two_who_say_that_they_have_an_address_the_older_keeps_it() -> None:
         address: Json = {"host": f"{name}.example.com", "value": "240.240.0.9"}
         both[key] = both[key].patched({"status": {"addresses": [address]}})
     found = Translator(Settings()).update(both)
-    assert given(found, "b.example.com") == ["240.240.0.9", "2001:2::2"]
-    assert given(found, "a.example.com") == ["240.240.0.1", "2001:2::1"]
+    assert addresses(found, "b.example.com") == ["240.240.0.9", "2001:2::2"]
+    assert addresses(found, "a.example.com") == ["240.240.0.1", "2001:2::1"]
 
 
 def test_an_address_that_a_user_writes_is_taken_from_who_was_given_it() -> None:
     translator = Translator(Settings())
     held = objects(entry("a", "a.example.com"))
-    assert given(translator.update(held), "a.example.com")[0] == "240.240.0.1"
+    assert addresses(translator.update(held), "a.example.com")[0] == "240.240.0.1"
     wanting = entry("b", "b.example.com", addresses=["240.240.0.1"])
     found = translator.update({**held, **objects(wanting)})
-    assert given(found, "b.example.com") == ["240.240.0.1"]
-    assert given(found, "a.example.com") == ["240.240.0.2", "2001:2::1"]
+    assert addresses(found, "b.example.com") == ["240.240.0.1"]
+    assert addresses(found, "a.example.com") == ["240.240.0.2", "2001:2::1"]
 
 
 def test_nonsense_in_a_status_is_passed_over() -> None:
@@ -174,7 +176,7 @@ def test_nonsense_in_a_status_is_passed_over() -> None:
                 {"host": "a.example.com", "value": "10.0.0.1"}]  # fmt: skip
     odd[key] = odd[key].patched({"status": {"addresses": nonsense}})
     found = Translator(Settings()).update(odd)
-    assert given(found, "a.example.com") == ["240.240.0.1", "2001:2::1"]
+    assert addresses(found, "a.example.com") == ["240.240.0.1", "2001:2::1"]
 
 
 # Slips.
@@ -361,3 +363,57 @@ spec: {clusterIP: 10.96.0.7, selector: {app: x}, ports: [{name: http, port: 80}]
     workload = found.workloads[f"{PLACE}/WorkloadEntry/shop/m"]
     assert set(workload.services) == {"shop/sel.shop.svc.cluster.local", "shop/x.example.com"}
     assert workload.addresses == (bytes((172, 20, 0, 9)),)
+
+
+# Nonsense.
+
+WORDS = [
+    "hosts",
+    "addresses",
+    "ports",
+    "endpoints",
+    "number",
+    "name",
+    "protocol",
+    "targetPort",
+    "resolution",
+    "labels",
+    "address",
+    "workloadSelector",
+    "network",
+    "locality",
+    "weight",
+    "serviceAccount",
+    "exportTo",
+    "subjectAltNames",
+]
+ODD = ["10.0.0.1", "10.0.0.0/8", "::1/64", "x.example.com", "*.x", "unix:///a", "STATIC", "DNS"]
+VALUES: st.SearchStrategy[Json] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(ODD),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=6)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.slow
+@given(
+    st.sampled_from(["ServiceEntry", "WorkloadEntry"]),
+    st.dictionaries(st.sampled_from(WORDS), VALUES),
+    VALUES,
+)
+def test_no_nonsense_costs_other_objects_anything(
+    kind: str, spec: dict[str, Json], status: Json
+) -> None:
+    metadata: Json = {"name": "odd", "namespace": "shop"}
+    odd: dict[str, Json] = {
+        "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata,
+        "spec": {"hosts": ["x.example.com"], **spec}, "status": {"addresses": status},
+    }  # fmt: skip
+    one = KubernetesObject.of(odd)
+    found = Translator(Settings()).update({**NEIGHBOURS, one.key: one})
+    assert "shop/y.example.com" in found.services
+
+
+NEIGHBOURS = objects(entry("good", "y.example.com"))
