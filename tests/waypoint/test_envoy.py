@@ -42,7 +42,7 @@ def dialling(edge: Edge, authority: str) -> Iterator[Started]:
         there = f"--net=/proc/{os.getpid()}/fd/{edge.pod.netns}"
         process = Started(["nsenter", there, envoy.binary(), *words, "--log-level", "info"])
         try:
-            process.wait_line("starting workers")
+            envoy.wait_listening(process)
             yield process
         finally:
             process.stop()

@@ -29,7 +29,7 @@ MAX_WAITING: Final = 256
 MAX_TRIES: Final = 5
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 4.0
-LAST_S: Final = 1.0
+LAST_S: Final = 2.0
 RETRIED: Final = frozenset(
     ("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS")
 )
