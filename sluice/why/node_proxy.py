@@ -21,7 +21,7 @@ from mesh.routing.outbound import choose
 from mesh.runtime.worker.failures import SelfCallError
 from sluice.why.arrival import arrive_by_tunnel, arrive_plain
 from sluice.why.errors import NAME_UNKNOWN
-from sluice.why.parties import Callee, Caller, called, name_is_ours
+from sluice.why.parties import Callee, Caller, called, cluster_service, name_is_ours
 from sluice.why.steps import Ask, Peer, Steps
 from sluice.why.waypoint import pass_waypoint
 
@@ -95,7 +95,7 @@ def _directly(steps: Steps, caller: Caller, to: SocketAddress) -> None:
     world, source = steps.known.world, caller.workload
     peer = Peer(_address_of(source, to.ip))
     workload = world.workload_at(source.network, to.ip)
-    service = world.service_at(source.network, to.ip, source.namespace)
+    service = cluster_service(world, source, to.ip)
     if workload is None and service is not None:
         endpoint = pick(world, service, source, to.port, Purpose.DESTINATION, steps.chance)
         if endpoint is None:

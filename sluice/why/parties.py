@@ -110,7 +110,7 @@ def find_callee(world: World, caller: Caller, word: str, *, is_http: bool) -> Ca
         service = _service_of(world, host, caller.workload.namespace)
         ports = () if service is None else tuple(each.service_port for each in service.ports)
         port = _only_port(ports, host, is_http=is_http)
-    return Callee(word, host, port, host, _addresses(world, caller.workload, host))
+    return Callee(word, host, port, host, _addresses(world, caller, host))
 
 
 def name_is_ours(world: World, name: str) -> bool:
@@ -126,7 +126,9 @@ def name_is_ours(world: World, name: str) -> bool:
 
 def _split(word: str) -> tuple[str, int]:
     host, colon, written = word.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if not (host if colon else word).strip("[]."):
+        raise QuestionRefusedError((f"{word!r}: {_HOW}",))
+    if not colon or word.endswith("]") or (":" in host and not host.startswith("[")):
         return word, 0  # a bare IPv6 address has no port
     if not (written.isascii() and written.isdecimal() and 0 < int(written) <= MOST_PORT):
         raise QuestionRefusedError((f"{word}: the port must be a number up to {MOST_PORT}",))
@@ -142,11 +144,27 @@ def _only_port(ports: tuple[int, ...], host: str, *, is_http: bool) -> int:
     raise QuestionRefusedError((f"{host}: which port{known}? Write {host}:PORT",))
 
 
-def _addresses(world: World, client: Workload, host: str) -> tuple[Ip, ...]:
+def _addresses(world: World, caller: Caller, host: str) -> tuple[Ip, ...]:
     """As its resolver answers, IPv4 first; what has none, nobody of the mesh knows."""
+    client = caller.workload
     naming = Naming(domain=DOMAIN, network=client.network)
     both = (resolve(world, naming, client, host, family) for family in (V4_OCTETS, V6_OCTETS))
-    return tuple(ip for own in both if isinstance(own, OwnName) for ip in own.addresses)
+    found = (ip for own in both if isinstance(own, OwnName) for ip in own.addresses)
+    if caller.is_captured:
+        return tuple(found)
+    # Only node proxies know more names than the cluster's DNS.
+    return tuple(
+        ip
+        for ip in found
+        if world.service_at(client.network, ip) is None
+        or cluster_service(world, client, ip) is not None
+    )
+
+
+def cluster_service(world: World, client: Workload, ip: Ip) -> Service | None:
+    """The Service at an address, for who has no node proxy: entries of the mesh are none."""
+    found = world.service_at(client.network, ip, client.namespace)
+    return found if found is not None and found.hostname.endswith(f".svc.{DOMAIN}") else None
 
 
 def _service_of(world: World, host: str, namespace: str) -> Service | None:

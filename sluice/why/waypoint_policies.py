@@ -6,7 +6,7 @@ from mesh.model.routes import Attachment
 from mesh.policy.requests import UNENFORCEABLE, RequestFacts, RequestVerdict, judge_request
 from mesh.routing.http.paths import spellings
 from mesh.routing.waypoint import Destination
-from mesh.wire.http.messages import RequestHead
+from mesh.wire.http.messages import RequestHead, first
 from sluice.why.known import WaypointKnown
 from sluice.why.steps import By, Peer, Steps
 
@@ -33,6 +33,8 @@ def judge_at_waypoint(
         if is_for and tokens.problem and head is not None:
             _refuse(steps, at, UNENFORCEABLE, tokens.key, None, is_http=True)
             return False
+        if is_for and head is not None and first(head.fields, b"authorization") is not None:
+            steps.unseen = "whether its token is good: it counts as absent"
     policies = [
         each
         for each in known.policies

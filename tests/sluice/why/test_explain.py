@@ -1,6 +1,10 @@
 """Worlds of manifests alone, and what would happen in them."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sluice.why.answer import Answer, Hop, Verdict
 from sluice.why.errors import QuestionRefusedError
@@ -10,6 +14,8 @@ from tests.sluice.why.worlds import API, SHOP, STRICT, WAYPOINT, known, policy, 
 
 STOCK = "{name: stock, port: 80}"
 BY_ACCOUNT = "[{from: [{source: {principals: [cluster.local/ns/shop/sa/front]}}]}]"
+
+KNOWN = known(SHOP)
 
 
 def why(source: str, destination: str, *manifests: str, http: str = "") -> Answer:
@@ -111,6 +117,34 @@ def test_whom_nobody_knows_is_reached_as_it_is(what: str) -> None:
 
     assert answer.verdict is Verdict.PASSES
     assert answer.outcomes[0].unseen
+
+
+ENTRY = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: [db.example.com]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: 198.51.100.9}]
+"""
+
+
+def test_a_host_outside_that_is_declared_has_an_address_for_the_mesh_alone() -> None:
+    inside = why("shop/front", "db.example.com", ENTRY)
+    outside = why("yard/outside", "db.example.com", ENTRY)
+
+    assert kinds(inside) == ["capture", "name", "plain", "inbound", "arrival"]
+    assert kinds(outside) == ["capture", "name", "outside"]
+    assert "198.51.100.9:5432" in inside.outcomes[0].hops[-1].text
+
+
+@given(*[st.text(alphabet="ab/:.[]0189*-shopfrntck ", max_size=16)] * 2)
+def test_whatever_is_typed_is_answered_or_refused(source: str, destination: str) -> None:
+    for who in (source, "shop/front"):
+        with suppress(QuestionRefusedError):
+            assert explain(KNOWN, who, destination).outcomes
 
 
 # Waypoints.
@@ -238,6 +272,8 @@ def test_the_endpoint_judges_the_waypoint_and_not_who_called_it() -> None:
         ("shop/front", "stock:99999", "port"),
         ("shop/front", "shop/deploy/stock", "which port"),
         ("shop/front", "shop/nobody:80", "shop/nobody"),
+        ("shop/front", ":80", "write NS/POD"),
+        ("shop/front", "[::1]", "which port"),
         ("a/b/c/d", "stock:80", "write NS/POD"),
     ],
 )
