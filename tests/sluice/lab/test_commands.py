@@ -182,7 +182,7 @@ def test_get_knows_kinds_names_and_what_is_absent(lab: Lab) -> None:
     assert "NAMESPACE" in lab.must("get", "services")
     assert "kind: Service" in lab.must("get", "svc", "shop/stock", "-o", "yaml")
     assert lab.run("get", "pod", "shop/nobody").returncode == 1
-    assert "comes with" in lab.run("get", "serviceentries").stderr
+    assert "write a WorkloadEntry" in lab.run("get", "workloadgroups").stderr
 
 
 def test_status_shows_nodes_and_pods(lab: Lab) -> None:
