@@ -38,7 +38,7 @@ def test_the_pod_in_the_mesh_is_answered(said: dict[str, str]) -> None:
 
 
 def test_the_visitor_is_refused_until_the_policy_is_gone(said: dict[str, str]) -> None:
-    before, after = output(said, "yard/visitor")
+    before, after = output(said, "exec yard/visitor")
     assert "hello" not in before
     assert '"path": "/hello"' in after
 
@@ -47,6 +47,11 @@ def test_the_log_says_who_called_and_who_was_refused(said: dict[str, str]) -> No
     (log,) = output(said, "logs ztunnel@node-2")
     assert 'src.identity="spiffe://cluster.local/ns/shop/sa/client"' in log
     assert 'code="policy_denied"' in log
+
+
+def test_why_names_the_policy_that_refuses(said: dict[str, str]) -> None:
+    (why,) = output(said, "sluice why")
+    assert "policy_denied" in why
 
 
 def test_who_asks_for_a_preview_gets_the_next_version(said: dict[str, str]) -> None:

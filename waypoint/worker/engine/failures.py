@@ -194,7 +194,7 @@ class ClientGoneError(PeerError):
 class RequestInvalidError(PeerError):
     """What the client sends is not HTTP; the line's code says what is wrong with it."""
 
-    code = "http_request_invalid"
+    code = "http_request_malformed"
 
     def __init__(self, cause: MeshError, status: int) -> None:
         """Keep what is wrong, and what the client was answered; 0: nothing."""
