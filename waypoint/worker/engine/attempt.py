@@ -138,7 +138,11 @@ class Attempt(ResponseUser, Waiter):
         self._is_over = True
         if self.sending is not None:
             self.sending.end()
-        self.stream = None
+        stream, self.stream = self.stream, None
+        if stream is not None and self.owed:
+            # The connection lives on: what it is owed for this answer would be lost to the next.
+            owed, self.owed = self.owed, 0
+            stream.credit(owed)
         self.target.active -= 1
         if self._pool is not None:
             self._pool.leave(self)

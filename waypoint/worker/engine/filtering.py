@@ -284,3 +284,6 @@ class Filtering:
     def close(self) -> None:
         """The request is over."""
         self._programs.end(self._number, self._names)
+        for pipe in (self.request, self.answer):
+            if pipe is not None:
+                pipe.close()

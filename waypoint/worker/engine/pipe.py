@@ -33,6 +33,7 @@ class Pipe:
         "_paid",
         "_sink",
         "_trailers",
+        "_unpaid",
         "_waiting",
     )
 
@@ -67,6 +68,7 @@ class Pipe:
         self._has_left = False
         self._done = 0
         self._paid = 0
+        self._unpaid = 0
 
     @property
     def changes(self) -> bool:
@@ -86,6 +88,7 @@ class Pipe:
     def feed(self, piece: bytes | bytearray | memoryview) -> None:
         """A piece; it is copied."""
         self._waiting += piece
+        self._unpaid += len(piece)
         self._advance()
 
     def end(self, trailers: Fields) -> None:
@@ -99,7 +102,14 @@ class Pipe:
         done, self._done = self._done, 0
         self._pay(done)
 
+    def close(self) -> None:
+        """Nothing goes on any more; the sender gets the credit that it is owed."""
+        self._done = 0
+        self._pay(self._unpaid)
+
     def _pay(self, octets: int) -> None:
+        octets = min(octets, self._unpaid)
+        self._unpaid -= octets
         paid = min(octets, self._paid)
         self._paid -= paid
         if octets > paid:

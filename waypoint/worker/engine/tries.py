@@ -356,6 +356,8 @@ class Tries(AttemptOwner):
     def settle(self) -> None:
         """It is over: nothing is called any more, and nothing counted. Once."""
         self.is_closed = True
+        if self.content is not None:
+            self.content.pay()  # the client's connection lives on
         if self._request_timer is not None:
             self._request_timer.cancel()
         if self._retry_timer is not None:
