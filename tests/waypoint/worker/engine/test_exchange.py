@@ -541,6 +541,41 @@ def test_a_request_waits_for_an_endpoint_that_does_not_read() -> None:
     assert len(served.content) > held
 
 
+def test_an_endpoint_is_owed_nothing_for_an_answer_that_is_whole() -> None:
+    """Even when the client is full at its end: the connection is used again."""
+    stage = Stage(web(), endpoint("a"))
+    stage.server("a").echoes = False
+    asked = stage.get()
+    served = stage.server("a").requests[0]
+    client_wire, server_wire = stage.wires[0], stage.wires[1]
+    client_wire.left.user, reader = None, client_wire.left.user
+    served.stream.answer(ResponseHead(200, [], 200_000))
+    served.stream.send(b"x" * 200_000)
+    served.stream.finish([])
+    stage.run()
+    assert client_wire.right.is_full
+    client_wire.left.user = reader
+    stage.run()
+    assert len(asked.content) == 200_000
+    assert server_wire.left.uncredited == 0
+
+
+def test_a_client_is_owed_nothing_for_a_request_that_was_answered_early() -> None:
+    stage = Stage(web(), endpoint("a"))
+    stage.server("a").credits_late = True
+    stage.server("a").echoes = False
+    client = stage.client()
+    asked = Asked()
+    head = RequestHead(b"POST", b"/", b"web", [], length=500_000)
+    asked.stream = client.open(head, asked, end=False)
+    asked.stream.send(b"x" * 450_000)
+    stage.run()
+    assert stage.wires[0].right.uncredited > 0
+    stage.server("a").requests[0].reply(413)
+    stage.run()
+    assert stage.wires[0].right.uncredited == 0
+
+
 # Upgrades.
 
 

@@ -97,6 +97,17 @@ def test_what_was_credited_before_is_not_credited_again() -> None:
     assert it.credit == 70
 
 
+def test_a_pipe_that_is_closed_owes_nothing() -> None:
+    it = Around("f")
+    it.pipe.begin(b"x" * 100, 30)
+    it.pipe.open()
+    it.pipe.feed(b"y" * 50)
+    it.pipe.close()
+    assert it.credit == 120
+    it.answer()
+    assert it.credit == 120
+
+
 @given(
     st.lists(st.binary(max_size=5) | st.none(), max_size=20),
     st.sampled_from([(), ("f",), ("f", "g")]),
