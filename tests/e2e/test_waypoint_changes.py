@@ -38,7 +38,10 @@ spec:
   template:
     metadata: {{labels: {{app: flour}}}}
     spec:
-      containers: [{{name: app, image: sluice/echo}}]
+      containers:
+      - name: app
+        image: sluice/echo
+        readinessProbe: {{httpGet: {{path: /health, port: 3000}}, periodSeconds: 1}}
 """
 
 

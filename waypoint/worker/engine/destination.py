@@ -217,13 +217,14 @@ class Destination:
 
     # Choosing.
 
-    def choose(self, random: Random, now: float, avoid: Target | None = None) -> Target | None:
+    def choose(self, random: Random, now: float, avoid: tuple[Target, ...] = ()) -> Target | None:
         """Whose turn it is; None when there is no endpoint.
 
         Args:
             random: for draws.
             now: the time.
-            avoid: has failed this request before: somebody else, if there is anybody.
+            avoid: have failed this request before, in their order: somebody else, or if there is
+                nobody, at least not the last one.
         """
         if self._is_stale:
             self._refresh(now)
@@ -233,12 +234,13 @@ class Destination:
         if len(usable) < 2:
             return usable[0] if usable else None
         chosen = self._draw(usable, random)
-        if chosen is avoid:
+        if chosen in avoid:
             for _ in range(DRAWS):
                 chosen = self._draw(usable, random)
-                if chosen is not avoid:
+                if chosen not in avoid:
                     return chosen
-            return next(target for target in usable if target is not avoid)
+            others = [target for target in usable if target is not avoid[-1]]
+            return next((target for target in others if target not in avoid), others[0])
         return chosen
 
     def _draw(self, usable: list[Target], random: Random) -> Target:

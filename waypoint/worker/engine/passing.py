@@ -64,7 +64,7 @@ class Passing:
         self._flow = flow
         self._near = near
         self._destination = destination
-        self._avoid: Target | None = None
+        self._avoid: tuple[Target, ...] = ()
         self._opening: Opening | None = None
         self._timer: Timer | None = None
         self._tries = 0
@@ -87,7 +87,7 @@ class Passing:
         if target is None:
             raise EndpointMissingError
         self._tries += 1
-        self._avoid = target
+        self._avoid += (target,)
         record = self._flow.record
         record.destination = target.endpoint.workload
         record.service = destination.service

@@ -107,7 +107,7 @@ class Tries(AttemptOwner):
         self.is_closed = False
         self._destination: Destination | None = None
         self._attempt: Attempt | None = None
-        self._avoid: Target | None = None
+        self._avoid: tuple[Target, ...] = ()
         self._number = 0
         self._sent = 0
         self._unasked = 0
@@ -232,7 +232,7 @@ class Tries(AttemptOwner):
         destination = self._destination
         if destination is None or not destination.has_others:
             return False
-        self._avoid = attempt.target
+        self._avoid += (attempt.target,)
         return self._try_unasked()
 
     def _try_unasked(self) -> bool:
@@ -268,7 +268,7 @@ class Tries(AttemptOwner):
         self.note(request_metrics.RETRIED, destination)
         attempt.give_up()
         self._attempt = None
-        self._avoid = attempt.target
+        self._avoid += (attempt.target,)
         base = rule.retry.backoff_s
         wait = min(base * 2**self._number, base * BACKOFF_GROWTH)
         wait *= 1 + JITTER * self.context.random.random()

@@ -348,7 +348,21 @@ def test_retries_do_not_go_to_the_endpoint_that_has_failed() -> None:
     avoided = destination.choose(Random(1), 0)
     assert avoided is not None
     for seed in range(50):
-        assert destination.choose(Random(seed), 0, avoided) is not avoided
+        assert destination.choose(Random(seed), 0, (avoided,)) is not avoided
+
+
+def test_retries_go_to_no_endpoint_that_has_failed_while_there_is_another() -> None:
+    stage = Stage(web(), endpoint("a"), endpoint("b"), endpoint("c"))
+    destination = stage.context.destinations.of_service(WEB, 80)
+    one = destination.choose(Random(1), 0)
+    assert one is not None
+    two = destination.choose(Random(1), 0, (one,))
+    assert two is not None
+    for seed in range(50):
+        third = destination.choose(Random(seed), 0, (one, two))
+        assert third is not None
+        assert third not in {one, two}
+        assert destination.choose(Random(seed), 0, (one, third, two)) is not two
 
 
 def test_ports_of_a_workload_that_were_tried_once_are_not_kept() -> None:
