@@ -85,7 +85,7 @@ spec:
 
 
 def route(version: int, **more: dict[str, int]) -> str:
-    """A route of the service that says its version, by one of two backends; `more` is its rule's."""
+    """One backend of two, and an answer that says the version; `more` is for the rule."""
     stamp = {"set": [{"name": "x-version", "value": str(version)}]}
     backend = {"name": ("flour", "spare")[version % 2], "port": 80}
     made = {
