@@ -11,6 +11,7 @@ import array
 import logging
 import os
 import resource
+import select
 import selectors
 import signal
 import socket
@@ -38,6 +39,9 @@ EXIT_NOT_STARTED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 GRACE_S: Final = 1.0
 """After the deadline of a drain, for the workers to say so."""
+
+FAREWELL_S: Final = 3.0
+"""How long control may take to end by itself, when the workers have ended."""
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +250,16 @@ class Supervisor:
             times.append(self._drain_deadline + GRACE_S)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
+    def _part_from_control(self) -> None:
+        """Control sees that we go, and has a moment to tell others what the workers left."""
+        child = self._control.child
+        if child is not None:
+            self._close_orders()
+            select.select([child.ended], [], [], FAREWELL_S)
+
     def _end_all(self) -> None:
+        if self._exit_code == EXIT_DRAINED:
+            self._part_from_control()
         for role in self._roles():
             if role.child is not None:
                 role.child.signal(signal.SIGKILL)
