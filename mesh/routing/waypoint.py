@@ -42,12 +42,12 @@ from mesh.state.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class Called:
     """What a client wants of this waypoint: a port of a service, or of one workload."""
 
     port: int
     """The service's own number for it; of a workload, where it listens."""
-    app_protocol: AppProtocol
+    app_protocol: AppProtocol = AppProtocol.UNKNOWN
     address: SocketAddress | None
     """What was called; None when it was called by its hostname."""
     service: Service | None
@@ -64,7 +64,7 @@ def admit(
     *,
     network: str,
     namespace: str,
-) -> Destination | Refusal:
+) -> Called | Refusal:
     """Decide about one CONNECT.
 
     Args:
@@ -96,7 +96,7 @@ def _by_address(
     headers: Mapping[bytes, bytes],
     called: SocketAddress,
     view: tuple[str, str],
-) -> Destination | Refusal:
+) -> Called | Refusal:
     network, namespace = view
     # As the client's proxy addresses it: an address that is a workload's own means the workload.
     workload = world.workload_at(network, called.ip)
@@ -117,12 +117,12 @@ def _of_workload(
     workload: Workload,
     called: SocketAddress,
     service: Service | None,
-) -> Destination | Refusal:
+) -> Called | Refusal:
     if not _serves_workload(waypoint, workload):
         return Refusal(421, f"not the waypoint of {workload.uid}", NOT_OURS)
     if called.port in OWN_PORTS:
         return Refusal(503, "attempted call to a port of a proxy", SELF_CALL)
-    return Destination(
+    return Called(
         port=called.port,
         app_protocol=spoken_by(world, workload, called.port),
         address=called,
@@ -133,13 +133,13 @@ def _of_workload(
 
 def _of_service(
     world: World, waypoint: Waypoint, service: Service, port: int, called: SocketAddress | None
-) -> Destination | Refusal:
+) -> Called | Refusal:
     if not _serves_service(world, waypoint, service):
         return Refusal(421, f"not the waypoint of {service.key}", NOT_OURS)
     listed = next((each for each in service.ports if each.service_port == port), None)
     if listed is None:
         return Refusal(404, f"found no port of {service.key} for {port}", NO_PORT)
-    return Destination(port=port, app_protocol=listed.app_protocol, address=called, service=service)
+    return Called(port=port, app_protocol=listed.app_protocol, address=called, service=service)
 
 
 def _serves_workload(waypoint: Waypoint, workload: Workload) -> bool:
@@ -188,7 +188,7 @@ def spoken_by(world: World, workload: Workload, port: int) -> AppProtocol:
     return AppProtocol.UNKNOWN
 
 
-def choose(world: World, destination: Destination, source: Workload, chance: Chance) -> Decision:
+def choose(world: World, destination: Called, source: Workload, chance: Chance) -> Decision:
     """An endpoint for one connection, and the way to it: what needs no route.
 
     Args:

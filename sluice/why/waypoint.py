@@ -13,7 +13,7 @@ from mesh.routing.http.filters import redirect
 from mesh.routing.http.paths import PathInvalidError, PathNormalisation, normalise_path
 from mesh.routing.http.routes import Chosen, ConnectionRoutes, RequestRoutes
 from mesh.routing.inbound import Refusal
-from mesh.routing.waypoint import Destination, admit, bounded, choose, way_to
+from mesh.routing.waypoint import Called, admit, bounded, choose, way_to
 from mesh.wire.http.messages import RequestHead
 from sluice.why.arrival import arrive_by_tunnel, arrive_plain
 from sluice.why.known import WaypointKnown
@@ -77,12 +77,12 @@ class _Passing:
         elif judge_at_waypoint(steps, self._known, peer, admitted, None):
             self._connection(admitted, routes)
 
-    def _routes(self, called: Destination, namespace: str) -> Chosen | None:
+    def _routes(self, called: Called, namespace: str) -> Chosen | None:
         if called.service is None or called.workload is not None:
             return None
         return self._known.routes.choose(called.service.key, called.port, namespace)
 
-    def _is_http(self, called: Destination, routes: Chosen | None) -> bool:
+    def _is_http(self, called: Called, routes: Chosen | None) -> bool:
         if routes is not None:
             return isinstance(routes, RequestRoutes)
         if called.app_protocol in PLAIN:
@@ -92,7 +92,7 @@ class _Passing:
 
     # Requests.
 
-    def _request(self, called: Destination, routes: Chosen | None, authority: str) -> None:
+    def _request(self, called: Called, routes: Chosen | None, authority: str) -> None:
         head = self._head(authority)
         if head is None:
             return
@@ -125,7 +125,7 @@ class _Passing:
             ask.method.encode(), target, host, [each for each in fields if each[0] != b"host"]
         )
 
-    def _matched(self, matched: Matched, head: RequestHead, called: Destination) -> None:
+    def _matched(self, matched: Matched, head: RequestHead, called: Called) -> None:
         rule, route = matched.rule, _route(matched)
         number = f"rule {matched.rule_index}" + (f" ({rule.name})" if rule.name else "")
         shares = ", ".join(_share(backend) for backend in rule.backends) or "no backend"
@@ -136,7 +136,7 @@ class _Passing:
         self._backend(backend, route, lambda b: self._filters(b.filters, matched, head, called))
 
     def _filters(
-        self, filters: Filters, matched: Matched, head: RequestHead, called: Destination
+        self, filters: Filters, matched: Matched, head: RequestHead, called: Called
     ) -> bool:
         """Whether it goes on: not when the waypoint answers itself."""
         route = _route(matched)
@@ -164,7 +164,7 @@ class _Passing:
 
     # Connections.
 
-    def _connection(self, called: Destination, routes: Chosen | None) -> None:
+    def _connection(self, called: Called, routes: Chosen | None) -> None:
         if not isinstance(routes, ConnectionRoutes):
             self._forward(called)
             return
@@ -216,7 +216,7 @@ class _Passing:
         steps.add("backend", self._at, f"{backend.service}, port {backend.port}", route=route)
         self._send(way_to(endpoint, self._own))
 
-    def _forward(self, called: Destination) -> None:
+    def _forward(self, called: Called) -> None:
         """Without a route."""
         if called.workload is not None:
             endpoint = Endpoint(called.workload, called.port)

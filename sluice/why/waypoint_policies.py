@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from mesh.model.routes import Attachment
-from mesh.policy.requests import UNENFORCEABLE, RequestFacts, RequestVerdict, judge_request
-from mesh.routing.http.paths import spellings
-from mesh.routing.waypoint import Destination
+from mesh.policy.at_waypoint import facts_of_request, is_for, judge_plain, policed_service
+from mesh.policy.requests import UNENFORCEABLE, RequestVerdict, judge_request
+from mesh.routing.waypoint import Called
 from mesh.wire.http.messages import RequestHead, first
 from sluice.why.known import WaypointKnown
 from sluice.why.steps import By, Peer, Steps
@@ -14,7 +13,7 @@ REFUSED: Final = 403
 
 
 def judge_at_waypoint(
-    steps: Steps, known: WaypointKnown, peer: Peer, called: Destination, head: RequestHead | None
+    steps: Steps, known: WaypointKnown, peer: Peer, called: Called, head: RequestHead | None
 ) -> bool:
     """Whether it may pass.
 
@@ -26,62 +25,28 @@ def judge_at_waypoint(
         head: the request's; None of a connection that is not HTTP.
     """
     at = f"waypoint {known.key}"
-    # Of a workload that was called by its address, the service is only a guess.
-    service = called.service.key if called.service and called.workload is None else ""
+    service = policed_service(called)
     for tokens in known.tokens:
-        is_for = known.key in tokens.waypoints or _names(tokens.targets, service)
-        if is_for and tokens.problem and head is not None:
+        if head is None or not is_for(tokens, known.key, service):
+            continue
+        if tokens.problem:
             _refuse(steps, at, UNENFORCEABLE, tokens.key, None, is_http=True)
             return False
-        if is_for and head is not None and first(head.fields, b"authorization") is not None:
+        if first(head.fields, b"authorization") is not None:
             steps.unseen = "whether its token is good: it counts as absent"
-    policies = [
-        each
-        for each in known.policies
-        if known.key in each.waypoints or _names(each.targets, service)
-    ]
+    policies = [each for each in known.policies if is_for(each, known.key, service)]
     if not policies:
         return True
-    verdict = judge_request(policies, _facts(peer, called, head))
-    if head is None and verdict.allowed and verdict.ask:
-        _refuse(steps, at, UNENFORCEABLE, verdict.policy, None, is_http=False)
-        return False
+    if head is None:
+        verdict = judge_plain(policies, peer.identity, peer.ip, called)
+    else:
+        verdict = judge_request(policies, facts_of_request(peer.identity, peer.ip, called, head))
     if not verdict.allowed:
         is_http = head is not None
         _refuse(steps, at, verdict.code, verdict.policy, verdict.rule, is_http=is_http)
         return False
     _tell(steps, at, verdict)
     return True
-
-
-def _names(targets: tuple[Attachment, ...], service: str) -> bool:
-    return bool(service) and any(target.service == service for target in targets)
-
-
-def _facts(peer: Peer, called: Destination, head: RequestHead | None) -> RequestFacts:
-    destination = called.address.ip if called.address is not None else None
-    if head is None:
-        return RequestFacts(
-            peer=peer.identity,
-            source_ip=peer.ip,
-            remote_ip=peer.ip,
-            destination_ip=destination,
-            port=called.port,
-            is_http=False,
-        )
-    path = head.target.partition(b"?")[0]
-    return RequestFacts(
-        peer=peer.identity,
-        source_ip=peer.ip,
-        remote_ip=peer.ip,
-        destination_ip=destination,
-        port=called.port,
-        host=head.authority.decode("latin-1"),
-        method=head.method.decode("latin-1"),
-        path=path.decode("latin-1"),
-        spellings=tuple(each.decode("latin-1") for each in spellings(path)),
-        fields=head.fields,
-    )
 
 
 def _refuse(

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
-from mesh.routing.waypoint import Destination
+from mesh.routing.waypoint import Called
 from mesh.runtime.http.link import Link
 from mesh.state.changes import Changes
 from mesh.wire.feed_answers import MetricRow
@@ -17,12 +17,10 @@ class Engine(Protocol):
     All calls are in the reactor's turn, or in a task's.
     """
 
-    def takes(self, destination: Destination, peer: Identity) -> bool:
+    def takes(self, destination: Called, peer: Identity) -> bool:
         """Whether it serves this port for this client; what it leaves is TCP without routes."""
 
-    def serve(
-        self, destination: Destination, link: Link, peer: Identity, far: SocketAddress
-    ) -> None:
+    def serve(self, destination: Called, link: Link, peer: Identity, far: SocketAddress) -> None:
         """Serve a stream whose CONNECT was answered with 200.
 
         Args:
@@ -33,7 +31,7 @@ class Engine(Protocol):
         """
 
     def judging(
-        self, destination: Destination, peer: Identity, far: SocketAddress
+        self, destination: Called, peer: Identity, far: SocketAddress
     ) -> Callable[[], None]:
         """What judges a connection that somebody else passes, whenever policies change.
 

@@ -9,7 +9,7 @@ from functools import partial
 from mesh.errors import MeshError
 from mesh.observe.access_log import ConnectionSecurity
 from mesh.routing.decisions import Decision, Hbone, PlainTcp, Refused
-from mesh.routing.waypoint import Destination, choose
+from mesh.routing.waypoint import Called, choose
 from mesh.runtime.http.joined import Joined
 from mesh.runtime.http.link import Link
 from mesh.runtime.http.stream_link import StreamLink
@@ -29,7 +29,7 @@ class Tcp:
         self._context = context
         self._upstreams = upstreams
 
-    def serve(self, flow: Flow, request: Request, destination: Destination) -> None:
+    def serve(self, flow: Flow, request: Request, destination: Called) -> None:
         """Serve an admitted connection; for use inside the flow.
 
         Raises:
@@ -78,7 +78,7 @@ class Tcp:
         flow.fail(error)
 
 
-def _told(request: Request, destination: Destination) -> Told:
+def _told(request: Request, destination: Called) -> Told:
     hostname = destination.service.hostname if destination.service else ""
     told = hbone.forwarded(request.far, by=request.near, identity=request.peer, service=hostname)
     return Told(told, request.text(b"traceparent"))

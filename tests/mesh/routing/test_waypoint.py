@@ -17,7 +17,7 @@ from mesh.model.workload import (
 from mesh.routing.balance import Endpoint
 from mesh.routing.decisions import Decision, Hbone, NeedsResolution, PlainTcp, Refused
 from mesh.routing.inbound import Refusal
-from mesh.routing.waypoint import Destination, admit, bounded, choose, way_to
+from mesh.routing.waypoint import Called, admit, bounded, choose, way_to
 from mesh.state.world import World
 from tests.mesh.worlds import at, by_address, by_name, pod, service, world
 
@@ -37,17 +37,17 @@ WEB = service("web", "10.96.0.1", ports=HTTP, waypoint=OURS)
 SERVER = pod("server", "10.0.0.2", serves=("shop/web",), waypoint=OURS)
 
 
-def ask(known: World, authority: str, waypoint: Waypoint | None = EDGE) -> Destination | Refusal:
+def ask(known: World, authority: str, waypoint: Waypoint | None = EDGE) -> Called | Refusal:
     headers = {b":method": b"CONNECT", b":authority": authority.encode()}
     return admit(known, waypoint, headers, network="", namespace="shop")
 
 
-def admitted(decision: Destination | Refusal) -> Destination:
-    assert isinstance(decision, Destination), decision
+def admitted(decision: Called | Refusal) -> Called:
+    assert isinstance(decision, Called), decision
     return decision
 
 
-def refused(decision: Destination | Refusal) -> tuple[int, str]:
+def refused(decision: Called | Refusal) -> tuple[int, str]:
     assert isinstance(decision, Refusal), decision
     return decision.status, decision.code
 
@@ -82,7 +82,7 @@ def test_nobody_is_served_before_the_control_plane_has_said_what_is_ours() -> No
 
 def test_a_bound_service_is_admitted_by_its_address() -> None:
     destination = admitted(ask(world(WEB, SERVER), "10.96.0.1:80"))
-    assert destination == Destination(
+    assert destination == Called(
         port=80, app_protocol=AppProtocol.HTTP11, address=at("10.96.0.1:80"), service=WEB
     )
 
@@ -226,7 +226,7 @@ def first(_: int) -> int:
     return 0
 
 
-def onward(known: World, destination: Destination, source: Workload = OWN) -> Decision:
+def onward(known: World, destination: Called, source: Workload = OWN) -> Decision:
     return choose(known, destination, source, first)
 
 

@@ -10,11 +10,12 @@ from mesh.model.address import SocketAddress
 from mesh.model.identity import Identity
 from mesh.model.request_policy import RequestPolicy, TokenPolicy
 from mesh.model.routes import Waypoint
-from mesh.model.workload import BalanceMode, Service, Workload
+from mesh.model.workload import BalanceMode, Workload
 from mesh.observe.request_metrics import RequestMetrics, Side
 from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.paths import PathNormalisation
 from mesh.routing.http.routes import Chosen, Routes
+from mesh.routing.waypoint import Called
 from mesh.runtime.http.link import Link
 from mesh.runtime.http.stream import (
     ServerConnection,
@@ -47,19 +48,6 @@ class Settings:
 
 
 DEFAULT_SETTINGS: Final = Settings()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
-    """What a client has called: a port of a service, or of a workload."""
-
-    service: Service | None
-    """Of a workload: the one that it probably serves, for what is told only."""
-    workload: Workload | None
-    """When it called the workload's own address: then no route counts."""
-    port: int
-    address: SocketAddress | None
-    """As it was called; None when that was by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

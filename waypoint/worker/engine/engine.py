@@ -22,7 +22,7 @@ from mesh.model.routes import Waypoint
 from mesh.model.workload import AppProtocol, Workload
 from mesh.observe.request_metrics import RequestMetrics
 from mesh.routing.http.routes import ConnectionRoutes, RequestRoutes, Routes
-from mesh.routing.waypoint import Destination as Admitted
+from mesh.routing.waypoint import Called
 from mesh.runtime.http.http1_client import Http1Client
 from mesh.runtime.http.http1_server import Http1Server
 from mesh.runtime.http.http2_client import Http2Client
@@ -41,7 +41,7 @@ from waypoint.filters.process import FilterProcess
 from waypoint.filters.processes import FilterProcesses
 from waypoint.worker.context import Context as WorkerContext
 from waypoint.worker.engine.configuring import configure
-from waypoint.worker.engine.context import Called, Caller, Context, Peer
+from waypoint.worker.engine.context import Caller, Context, Peer
 from waypoint.worker.engine.destinations import Destinations
 from waypoint.worker.engine.exchange import Exchange
 from waypoint.worker.engine.judging import PolicyJudge
@@ -123,9 +123,9 @@ class HttpEngine:
 
     # Connections.
 
-    def takes(self, destination: Admitted, peer: Identity) -> bool:
+    def takes(self, destination: Called, peer: Identity) -> bool:
         """Whether a port speaks HTTP, or may, or has routes for this client, or policies."""
-        if destination.app_protocol not in PLAIN or self._judge.concerns(_called(destination)):
+        if destination.app_protocol not in PLAIN or self._judge.concerns(destination):
             return True
         service = destination.service
         if service is None or destination.workload is not None:
@@ -133,7 +133,7 @@ class HttpEngine:
         routes = self._context.routes
         return routes.choose(service.key, destination.port, peer.namespace) is not None
 
-    def serve(self, destination: Admitted, link: Link, peer: Identity, far: SocketAddress) -> None:
+    def serve(self, destination: Called, link: Link, peer: Identity, far: SocketAddress) -> None:
         """Serve a client's calls of a destination, on a link that nobody uses yet."""
         try:
             self._serve(destination, link, peer, far)
@@ -142,10 +142,10 @@ class HttpEngine:
             link.reset()
 
     def _serve(
-        self, destination: Admitted, link: Link, identity: Identity, far: SocketAddress
+        self, destination: Called, link: Link, identity: Identity, far: SocketAddress
     ) -> None:
         caller = Caller(address=far, identity=identity, workload=self._workload(far, identity))
-        peer = Peer(self._context, caller, _called(destination))
+        peer = Peer(self._context, caller, destination)
         speaks = destination.app_protocol
         settings = self._context.settings
         match peer.routes:
@@ -259,11 +259,11 @@ class HttpEngine:
         return Http1Client(link, user, at_round_end)
 
     def judging(
-        self, destination: Admitted, peer: Identity, far: SocketAddress
+        self, destination: Called, peer: Identity, far: SocketAddress
     ) -> Callable[[], None]:
         """What judges a connection again; it raises when the connection may not go on."""
         caller = Caller(address=far, identity=peer, workload=None)
-        return partial(self._plain.judge, caller, _called(destination), "")
+        return partial(self._plain.judge, caller, destination, "")
 
     # Keeping up.
 
@@ -341,12 +341,3 @@ def _tracer_of(worker: WorkerContext, clock: Callable[[], float]) -> Tracer | No
         return None
     chance = random.Random()  # noqa: S311 - ids of traces are no secrets
     return Tracer(tracing.sampler, chance, clock, time.time, spans.put)
-
-
-def _called(destination: Admitted) -> Called:
-    return Called(
-        service=destination.service,
-        workload=destination.workload,
-        port=destination.port,
-        address=destination.address,
-    )

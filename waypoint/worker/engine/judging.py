@@ -17,17 +17,12 @@ from mesh.model.request_policy import (
     TokenRule,
 )
 from mesh.observe.request_metrics import AUDITED, TRIED, RequestMetrics
+from mesh.policy.at_waypoint import facts_of_request, is_for, judge_plain, policed_service
 from mesh.policy.authorize import NO_POLICY
-from mesh.policy.requests import (
-    UNENFORCEABLE,
-    Claim,
-    RequestFacts,
-    RequestVerdict,
-    judge_request,
-)
-from mesh.routing.http.paths import spellings
+from mesh.policy.requests import UNENFORCEABLE, Claim, RequestVerdict, judge_request
+from mesh.routing.waypoint import Called
 from mesh.wire.http.messages import RequestHead
-from waypoint.worker.engine.context import Called, Caller, Judge
+from waypoint.worker.engine.context import Caller, Judge
 from waypoint.worker.engine.keys import KeyRing
 from waypoint.worker.tokens import RequestTokenSignatureError, check_tokens, said, say
 
@@ -78,21 +73,15 @@ class PolicyJudge(Judge):
     def _concerning(
         self, called: Called
     ) -> tuple[tuple[TokenPolicy, ...], tuple[RequestPolicy, ...]]:
-        # Of a workload that was called by its address, the service is only a guess.
-        service = called.service.key if called.service and called.workload is None else ""
+        service = policed_service(called)
         found = self._found.get(service)
         if found is None:
-            several = [each for each in self._policies.values() if self._is_for(each, service)]
+            several = [each for each in self._policies.values() if is_for(each, self._own, service)]
             found = self._found[service] = (
                 tuple(each for each in several if isinstance(each, TokenPolicy)),
                 tuple(each for each in several if isinstance(each, RequestPolicy)),
             )
         return found
-
-    def _is_for(self, policy: Policy, service: str) -> bool:
-        return self._own in policy.waypoints or any(
-            target.service == service for target in policy.targets if service
-        )
 
     def concerns(self, called: Called) -> bool:
         """Whether any policy is for what was called."""
@@ -138,20 +127,7 @@ class PolicyJudge(Judge):
         told = said(rules, head)
         if not policies:
             return replace(PASSES, claims=claims, said=told) if told else PASSES
-        path = head.target.partition(b"?")[0]
-        facts = RequestFacts(
-            peer=caller.identity,
-            source_ip=caller.address.ip,
-            remote_ip=caller.address.ip,
-            destination_ip=called.address.ip if called.address else None,
-            port=called.port,
-            host=head.authority.decode("latin-1"),
-            method=head.method.decode("latin-1"),
-            path=path.decode("latin-1"),
-            spellings=tuple(each.decode("latin-1") for each in spellings(path)),
-            fields=head.fields,
-            claims=claims,
-        )
+        facts = facts_of_request(caller.identity, caller.address.ip, called, head, claims)
         verdict = judge_request(policies, facts)
         return replace(verdict, said=told) if told else verdict
 
@@ -172,19 +148,7 @@ class PolicyJudge(Judge):
         _, policies = self._concerning(called)
         if not policies:
             return PASSES
-        facts = RequestFacts(
-            peer=caller.identity,
-            source_ip=caller.address.ip,
-            remote_ip=caller.address.ip,
-            destination_ip=called.address.ip if called.address else None,
-            port=called.port,
-            server_name=server_name,
-            is_http=False,
-        )
-        verdict = judge_request(policies, facts)
-        if verdict.allowed and verdict.ask:
-            return replace(verdict, allowed=False, code=UNENFORCEABLE, ask=())
-        return verdict
+        return judge_plain(policies, caller.identity, caller.address.ip, called, server_name)
 
 
 def _asks_name(rule: RequestRule) -> bool:

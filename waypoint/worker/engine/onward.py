@@ -12,9 +12,10 @@ from dataclasses import replace
 from mesh.model.address import SocketAddress
 from mesh.model.routes import ExternalAuth, Mirror, Route
 from mesh.policy.requests import UNENFORCEABLE, RequestVerdict
+from mesh.routing.waypoint import Called
 from mesh.wire.authorizer import METHOD
 from mesh.wire.http.messages import RequestHead
-from waypoint.worker.engine.context import Called, Context, Peer
+from waypoint.worker.engine.context import Context, Peer
 from waypoint.worker.engine.failures import RequestDeniedError
 from waypoint.worker.engine.judging import PASSES, tell_verdict
 

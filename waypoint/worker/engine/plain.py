@@ -9,10 +9,11 @@ from mesh.observe.access_log import ConnectionRecord, ConnectionSecurity, Direct
 from mesh.policy.authorize import Verdict
 from mesh.policy.requests import RequestVerdict
 from mesh.routing.http.routes import ConnectionRoutes
+from mesh.routing.waypoint import Called
 from mesh.runtime.http.link import Link
 from mesh.runtime.worker.failures import PolicyChangedError, PolicyDeniedError
 from waypoint.worker.context import Context as WorkerContext
-from waypoint.worker.engine.context import Called, Caller, Context, Peer
+from waypoint.worker.engine.context import Caller, Context, Peer
 from waypoint.worker.engine.destination import Destination
 from waypoint.worker.engine.failures import RouteMissingError
 from waypoint.worker.engine.judging import PolicyJudge, tell_verdict

@@ -13,9 +13,9 @@ from typing import Final
 
 from mesh.model.address import format_ip
 from mesh.model.span import Attribute, Span, SpanKind
+from mesh.routing.waypoint import Called
 from mesh.wire.http.messages import first
 from waypoint.worker.engine import record
-from waypoint.worker.engine.context import Called
 from waypoint.worker.engine.destination import Target
 from waypoint.worker.engine.failures import code_of, outcome_of
 from waypoint.worker.engine.record import Facts

@@ -19,6 +19,7 @@ from mesh.model.workload import AppProtocol, Port, Service, Workload
 from mesh.observe.request_metrics import RequestMetrics
 from mesh.routing.balance import Endpoint
 from mesh.routing.http.routes import Routes
+from mesh.routing.waypoint import Called
 from mesh.runtime.http.http1_client import Http1Client
 from mesh.runtime.http.http1_server import Http1Server
 from mesh.runtime.http.http2_client import Http2Client
@@ -38,7 +39,7 @@ from tests.mesh.runtime.http.users import Caller as Asked
 from tests.mesh.runtime.http.users import Pool as Connection
 from tests.mesh.runtime.http.users import Service as Server
 from tests.mesh.worlds import at, delta, pod, service, world
-from waypoint.worker.engine.context import Called, Caller, Context, Peer, Settings
+from waypoint.worker.engine.context import Caller, Context, Peer, Settings
 from waypoint.worker.engine.destinations import Destinations
 from waypoint.worker.engine.pool import Means, Opening
 from waypoint.worker.engine.serving import Requests

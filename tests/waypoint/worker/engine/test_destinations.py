@@ -10,11 +10,11 @@ from mesh.model.routes import RouteRule, ServiceTraffic
 from mesh.model.workload import BalanceMode, WorkloadStatus
 from mesh.observe import request_metrics
 from mesh.routing.balance import Endpoint
+from mesh.routing.waypoint import Called
 from tests.mesh.worlds import service
 from tests.waypoint.worker.engine.stage import WEB, Stage, endpoint, to, web
 from tests.waypoint.worker.engine.test_exchange import status
 from waypoint.worker.engine import health
-from waypoint.worker.engine.context import Called
 from waypoint.worker.engine.destination import Destination, Found
 
 

@@ -23,12 +23,12 @@ from mesh.model.request_policy import (
 from mesh.model.routes import Attachment, ExternalAuth
 from mesh.model.workload import AppProtocol, Port
 from mesh.routing.http.paths import PathNormalisation
+from mesh.routing.waypoint import Called
 from mesh.wire.http.messages import RequestHead, ResponseHead, first
 from tests.mesh.runtime.http.users import Caller as Asked
 from tests.mesh.worlds import pod, service
 from tests.waypoint.worker.engine.stage import CLIENT, WEB, Stage, endpoint, web
 from tests.waypoint.worker.engine.test_exchange import field, status
-from waypoint.worker.engine.context import Called
 from waypoint.worker.engine.exchange import Exchange
 from waypoint.worker.engine.judging import PASSES, PolicyJudge
 from waypoint.worker.engine.keys import DOUBT_S, REFRESH_S, KeyRing
